@@ -1,0 +1,1 @@
+"""The only awaits on the BitTorrent side: trio tasks around the pure layers."""

@@ -1,0 +1,1 @@
+"""Pure decisions; the clock and the randomness are passed in."""

@@ -1,0 +1,1 @@
+"""Sans-IO BitTorrent: bytes in, events out; events in, bytes out."""
