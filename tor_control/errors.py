@@ -15,6 +15,7 @@
     ├── TorLost                      tor was there and is gone
     ├── PublishFailed                the onion service could not be published
     ├── ListenFailed                 no place for the onion service to forward to
+    ├── InvalidEndpoint              (also a ValueError) text that names no place of a tor
     ├── InvalidOnionAddress          (also a ValueError) text or key that cannot be a v3 address
     └── DialError                    (also an OSError) this one connection could not be made
         ├── AddressRefused           our own rule; nothing was sent to tor
@@ -143,6 +144,12 @@ class ListenFailed(TorError):
         "No listening socket could be made for the onion service; "
         "check that the temporary folder (TMPDIR) can be written and has a short path."
     )
+
+
+class InvalidEndpoint(TorError, ValueError):
+    """Text that names no place where a tor could be: a wrong option or environment variable."""
+
+    text = "This names no place of a tor; write tcp:HOST:PORT or unix:/PATH."
 
 
 class InvalidOnionAddress(TorError, ValueError):
