@@ -7,10 +7,11 @@ count as near (:attr:`TcpEndpoint.is_loopback`); who wants to go further has to 
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from tor_control.errors import InvalidEndpoint
+from tor_control.secret import Secret
 
 DEFAULT_CONTROL_PORT = 9051  # tor(1); TOR_CONTROL_HOST alone means this one
 DEFAULT_SOCKS_PORT = 9050  # tor(1); TOR_SOCKS_HOST alone means this one
@@ -63,13 +64,13 @@ class TorEnvironment:
     Args:
         control: ``TOR_CONTROL_IPC_PATH``, or else ``TOR_CONTROL_HOST`` and ``TOR_CONTROL_PORT``.
         socks: ``TOR_SOCKS_IPC_PATH``, or else ``TOR_SOCKS_HOST`` and ``TOR_SOCKS_PORT``.
-        password: ``TOR_CONTROL_PASSWD`` without its quotes; never shown.
+        password: ``TOR_CONTROL_PASSWD`` without its quotes.
         cookie_file: ``TOR_CONTROL_COOKIE_AUTH_FILE``.
     """
 
     control: Endpoint | None = None
     socks: Endpoint | None = None
-    password: str | None = field(default=None, repr=False)
+    password: Secret | None = None
     cookie_file: str | None = None
 
 
@@ -110,7 +111,7 @@ def parse_environment(environment: Mapping[str, str]) -> TorEnvironment:
     return TorEnvironment(
         control=_from_environment(environment, "TOR_CONTROL", DEFAULT_CONTROL_PORT),
         socks=_from_environment(environment, "TOR_SOCKS", DEFAULT_SOCKS_PORT),
-        password=_unquoted(environment.get("TOR_CONTROL_PASSWD", "")) or None,
+        password=_secret(environment.get("TOR_CONTROL_PASSWD")),
         cookie_file=environment.get("TOR_CONTROL_COOKIE_AUTH_FILE") or None,
     )
 
@@ -195,9 +196,12 @@ def _through_loopback(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
-def _unquoted(text: str) -> str:
+def _secret(text: str | None) -> Secret | None:
+    if not text:
+        return None
     quoted = re.fullmatch(r'"((?:[^"\\]|\\.)*)"', text, re.DOTALL)
-    return _unescaped(quoted.group(1)) if quoted else text
+    password = _unescaped(quoted.group(1)) if quoted else text
+    return Secret(password.encode("utf-8", "surrogateescape"))
 
 
 def _unescaped(text: str) -> str:

@@ -12,6 +12,7 @@ from tor_control.endpoints import (
     parse_socks_ports,
 )
 from tor_control.errors import InvalidEndpoint
+from tor_control.secret import Secret
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_ports_in_the_environment() -> None:
     )
     assert environment.control == TcpEndpoint("127.0.0.1", 9151)
     assert environment.socks == TcpEndpoint("127.0.0.1", 9150)
-    assert environment.password == 'two "words"'
+    assert environment.password == Secret(b'two "words"')
     assert environment.cookie_file == "/run/cookie"
 
 
@@ -113,7 +114,7 @@ def test_a_unix_socket_in_the_environment_goes_first() -> None:
 
 def test_a_password_is_not_shown() -> None:
     environment = parse_environment({"TOR_CONTROL_PASSWD": "hunter2"})
-    assert environment.password == "hunter2"
+    assert environment.password == Secret(b"hunter2")
     assert "hunter2" not in repr(environment)
 
 

@@ -1,0 +1,147 @@
+"""The one module that imports stem, which takes a tenth of a second: import it when tor is opened.
+
+Everything here blocks and runs in threads; ``control_connection.py`` is the way in. Two rules.
+``stem.control.BaseController`` is used and not its child ``Controller``, because the child asks
+things of its own accord (owner, configuration, events) that filters in front of a tor refuse. And
+stem never looks for anything: the endpoint, and the path of the cookie, are given to it, so that it
+opens no socket but the control connection and starts no program.
+"""
+
+import logging
+from collections.abc import Callable
+
+import stem
+import stem.connection
+import stem.control
+import stem.response
+import stem.socket
+
+from tor_control.endpoints import Endpoint, UnixEndpoint
+from tor_control.errors import AuthenticationFailed, ControlFailed, TorLost
+from tor_control.secret import Secret
+
+# It would log whole commands at its trace level, private keys included.
+logging.getLogger("stem").disabled = True
+
+
+class StemController(stem.control.BaseController):  # type: ignore[misc]  # stem is untyped
+    """One control connection with its two threads.
+
+    Args:
+        control_socket: A connected ``stem.socket.ControlSocket``.
+        on_event: Called in a thread with the lines of each asynchronous event.
+    """
+
+    def __init__(self, control_socket: object, on_event: Callable[[list[str]], None]) -> None:
+        self._on_event = on_event
+        super().__init__(control_socket)
+
+    def watch_end(self, on_closed: Callable[[], None]) -> None:
+        """Have `on_closed` called, in a thread and perhaps twice, once the connection has ended.
+
+        Not before :meth:`log_in`, which reconnects after a wrong password or cookie.
+        """
+
+        def state_changed(*_: object) -> None:
+            if not self.is_alive():
+                on_closed()
+
+        self.add_status_listener(state_changed, spawn=False)
+        state_changed()
+
+    def ask(self, line: str) -> tuple[int, list[str]]:
+        """Send a command; wait for its reply for as long as it takes.
+
+        Returns:
+            The status code of the last line, and all lines without their codes.
+
+        Raises:
+            TorLost: The connection ended.
+            ControlFailed: The reply cannot be understood.
+        """
+        try:
+            content = self.msg(line).content()
+        except stem.SocketError:
+            raise TorLost from None
+        except stem.ControllerError:
+            raise ControlFailed from None
+        return int(content[-1][0]), [text for _, _, text in content]
+
+    def log_in(self, password: Secret | None, cookie_file: str | None) -> None:
+        """Authenticate with what the other side takes, and what we have.
+
+        Args:
+            password: What it may ask for.
+            cookie_file: Instead of the place that it names itself.
+
+        Raises:
+            AuthenticationFailed: Nothing that we have opens it.
+            ControlFailed: It is no control port.
+        """
+        try:
+            info = self.msg("PROTOCOLINFO 1")
+            stem.response.convert("PROTOCOLINFO", info)
+            if cookie_file is not None:
+                info.cookie_path = cookie_file
+            stem.connection.authenticate(self, _escaped(password), protocolinfo_response=info)
+        except stem.connection.AuthenticationFailure as error:
+            raise _explained(error) from None
+        except stem.ControllerError:
+            raise ControlFailed(
+                "What answers there is no control port of Tor; check the --tor option."
+            ) from None
+
+    def _handle_event(self, event_message: stem.response.ControlMessage) -> None:
+        self._on_event([text for _, _, text in event_message.content()])
+
+
+def connect(endpoint: Endpoint) -> object:
+    """Connect to a control endpoint.
+
+    Returns:
+        A ``stem.socket.ControlSocket``.
+
+    Raises:
+        ControlFailed: Nothing answers there.
+    """
+    try:
+        if isinstance(endpoint, UnixEndpoint):
+            return stem.socket.ControlSocketFile(endpoint.path)
+        return stem.socket.ControlPort(endpoint.host, endpoint.port)
+    except stem.SocketError as error:
+        reason = getattr(error.args[0], "strerror", None) if error.args else None
+        raise ControlFailed(
+            f"Tor's control port {endpoint} cannot be reached ({reason or error}); "
+            "check that Tor runs and that you may use it, or take --tor launch."
+        ) from None
+
+
+def _escaped(password: Secret | None) -> str | None:
+    """As a QuotedString wants it; stem itself sees to the quotes, and to nothing else."""
+    if password is None:
+        return None
+    return password.reveal().decode("utf-8", "surrogateescape").replace("\\", "\\\\")
+
+
+def _explained(error: stem.connection.AuthenticationFailure) -> ControlFailed:
+    """Say in a sentence what is missing."""
+    if isinstance(error, stem.connection.IncorrectSocketType):
+        return ControlFailed(
+            "What answers there is no control port of Tor; check the --tor option."
+        )
+    if isinstance(error, stem.connection.MissingPassword):
+        return AuthenticationFailed(
+            "Tor's control port wants a password; set the variable TOR_CONTROL_PASSWD to it, "
+            "or use --tor launch."
+        )
+    if isinstance(error, stem.connection.IncorrectPassword):
+        return AuthenticationFailed(
+            "Tor's control port did not take the password in TOR_CONTROL_PASSWD; correct it, "
+            "or use --tor launch."
+        )
+    if isinstance(error, stem.connection.UnreadableCookieFile):
+        return AuthenticationFailed(
+            f"Tor's cookie {error.cookie_path} cannot be read; become a member of the group that "
+            "may (on Debian: debian-tor), or use --tor launch."
+        )
+    return AuthenticationFailed()
