@@ -1,0 +1,47 @@
+"""Check what is on disk against a torrent's hashes, on all cores."""
+
+from collections.abc import Callable
+
+from torrent_onion.core.bitfield import Bitfield
+from torrent_onion.core.piece_layout import PieceLayout
+from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.parallel import for_each_batch
+from torrent_onion.engine.storage import Storage
+
+Progress = Callable[[int, int], None]
+"""``progress(bytes done, bytes in all)``, called in the event loop."""
+
+_BATCH_BYTES = 8 << 20
+"""Bytes checked for each hop to a thread: long enough to hide the hop, short enough for progress."""
+
+
+async def check_pieces(
+    storage: Storage, layout: PieceLayout, threads: DiskThreads, progress: Progress
+) -> Bitfield:
+    """Hash every piece on disk.
+
+    Returns:
+        The pieces that are there and right. Missing files are no error.
+
+    Raises:
+        StorageError: The disk cannot be read.
+
+    Cancelling waits for the pieces that are being hashed; nothing on disk is changed.
+    """
+    have = Bitfield(layout.num_pieces)
+    total = layout.num_pieces * layout.piece_length
+    checked = 0
+
+    def check(pieces: range) -> list[int]:
+        return [index for index in pieces if storage.check_now(index)]
+
+    def done(pieces: range, good: list[int]) -> None:
+        nonlocal checked
+        for index in good:
+            have.set(index)
+        checked += len(pieces) * layout.piece_length
+        progress(min(checked, total), total)
+
+    batch = max(1, _BATCH_BYTES // layout.piece_length)
+    await for_each_batch(threads, layout.num_pieces, batch, check, done)
+    return have

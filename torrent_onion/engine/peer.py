@@ -1,0 +1,303 @@
+"""One remote peer as our torrent sees it: who chokes whom, what it has, what is asked of whom.
+
+Synchronous: messages go in by ``handle``, what is to be sent collects in the wire, and the bell
+``wake`` says that there is something to send. Decisions that need the whole torrent are its own.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torrent_onion.core.bitfield import Bitfield
+from torrent_onion.core.identity import PeerAddress
+from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.wakeup import Wakeup
+from torrent_onion.errors import ProtocolError
+from torrent_onion.policy.piece_download import PeerKey
+from torrent_onion.policy.rate import RateMeter
+from torrent_onion.policy.request_queue import RequestQueue
+from torrent_onion.protocol import extensions, messages
+from torrent_onion.protocol.peer_wire import Event, PeerWire
+
+if TYPE_CHECKING:
+    from torrent_onion.engine.torrent import Torrent
+
+MAX_UPLOAD_QUEUE = extensions.REQQ + 64
+"""Requests of one peer that wait for an answer: what we say we take, and some that crossed."""
+
+MAX_EARLY_HAVES = 1 << 16
+"""HAVE messages kept while the number of pieces is unknown (before the metadata has come)."""
+
+MAX_UNASKED_BLOCKS = 4096
+"""Blocks of one peer that crossed a cancel or came after we gave up on them."""
+
+
+class Peer:
+    """State of one connection after its handshake."""
+
+    def __init__(
+        self, torrent: "Torrent", key: PeerKey, wire: PeerWire, address: PeerAddress | None
+    ) -> None:
+        self.key = key
+        self.wire = wire
+        self.address = address
+        self.wake = Wakeup()
+        self.am_choking = True
+        self.am_interested = False
+        self.peer_choking = True
+        self.peer_interested = False
+        self.pieces: Bitfield | None = None
+        self.requests = RequestQueue()
+        self.uploads: deque[Block] = deque()
+        self.allowed_fast: set[int] = set()
+        self.download_meter = RateMeter()
+        self.upload_meter = RateMeter()
+        self.connected_since = 0.0
+        self.last_received = 0.0
+        self.last_sent = 0.0
+        self._torrent = torrent
+        self.in_picker = False
+        self._unasked = 0
+        self._early: messages.Message | None = None
+        self._early_haves: set[int] = set()
+        self._close: Callable[[], None] | None = None
+
+    @property
+    def is_seed(self) -> bool:
+        """The peer has every piece."""
+        return self.pieces is not None and self.pieces.is_full
+
+    def on_close(self, close: Callable[[], None]) -> None:
+        """How the tasks of this connection are ended."""
+        self._close = close
+
+    def close(self) -> None:
+        """End the connection, without waiting for it."""
+        if self._close is not None:
+            self._close()
+
+    def send(self, message: messages.Message) -> None:
+        """Queue a message and wake the writer."""
+        self.wire.send(message)
+        self.wake.ring()
+
+    def handle(self, event: Event, now: float) -> None:
+        """Take one event from the wire.
+
+        Raises:
+            ProtocolError: The peer broke a rule; the connection must be closed.
+        """
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event, now)
+
+    async def ready_for_more(self) -> None:
+        """Wait while the torrent has too much in hand already."""
+        await self._torrent.wait_commit_room()
+
+    def batch_done(self, now: float) -> None:
+        """All that one read brought is handled: ask for as much again."""
+        self._torrent.ask(self, now)
+        if self.wire.bytes_queued:
+            self.wake.ring()
+
+    def send_opening(self, have: Bitfield | None) -> None:
+        """The first message after the handshake: what we have (BEP 3, BEP 6)."""
+        if self.wire.supports_fast:
+            if have is None or have.is_empty:
+                self.send(messages.HaveNone())
+            elif have.is_full:
+                self.send(messages.HaveAll())
+            else:
+                self.send(messages.BitfieldMessage(have.to_bytes()))
+        elif have is not None and not have.is_empty:
+            self.send(messages.BitfieldMessage(have.to_bytes()))
+
+    def request(self, blocks: Sequence[Block], now: float) -> None:
+        """Ask for blocks."""
+        if blocks:
+            for block in blocks:
+                self.requests.request_sent(block, now)
+            self.wire.send_requests(blocks)
+            self.wake.ring()
+
+    def unasked_block(self) -> None:
+        """A block came that nobody asked for. Some cross a cancel; a flood of them is an attack.
+
+        Raises:
+            ProtocolError: There were too many.
+        """
+        self._unasked += 1
+        if self._unasked > MAX_UNASKED_BLOCKS:
+            raise ProtocolError("the peer sends blocks that nobody asked for")
+
+    def block_data_nowait(self, block: Block) -> memoryview | None:
+        """A block for upload, if it is in memory."""
+        return self._torrent.open_storage.cached(block.piece, block.begin, block.length)
+
+    async def read_block(self, block: Block) -> memoryview:
+        """A block for upload, from the disk.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        return await self._torrent.open_storage.read(block.piece, block.begin, block.length)
+
+    def send_block(self, block: Block, data: memoryview, now: float) -> None:
+        """Queue a block for the writer, who calls this."""
+        self.wire.send_piece(block.piece, block.begin, data)
+        self.upload_meter.add(now, len(data))
+        self._torrent.traffic.went_out(len(data), now)
+
+    def set_interested(self, interested: bool) -> None:  # noqa: FBT001 - the message has this bit
+        """Tell the peer whether we want anything of it, if that is news."""
+        if interested != self.am_interested:
+            self.am_interested = interested
+            self.send(messages.Interested() if interested else messages.NotInterested())
+
+    def choke(self) -> None:
+        """Stop serving the peer and drop what it still waits for."""
+        if self.am_choking:
+            return
+        self.am_choking = True
+        self.send(messages.Choke())
+        waiting, self.uploads = self.uploads, deque()
+        for block in waiting:
+            self._reject(block)
+
+    def unchoke(self) -> None:
+        """Let the peer ask for blocks."""
+        if self.am_choking:
+            self.am_choking = False
+            self.send(messages.Unchoke())
+
+    def metadata_known(self, num_pieces: int) -> None:
+        """The number of pieces is known now: what came before can be read.
+
+        Raises:
+            ProtocolError: What the peer said before does not fit the torrent.
+        """
+        self.wire.set_num_pieces(num_pieces)
+        if isinstance(self._early, messages.HaveAll):
+            self.pieces = Bitfield.full(num_pieces)
+        elif isinstance(self._early, messages.BitfieldMessage):
+            self.pieces = Bitfield.from_bytes(self._early.bits, num_pieces)
+        else:
+            self.pieces = Bitfield(num_pieces)
+        for index in self._early_haves:
+            if index >= num_pieces:
+                raise ProtocolError("the peer has a piece that is beyond the end of the torrent")
+            self.pieces.set(index)
+        self._early = None
+        self._early_haves.clear()
+
+    def _on_choke(self, _: Any, now: float) -> None:
+        self.peer_choking = True
+        self._torrent.peer_choked_us(self, now)
+
+    def _on_unchoke(self, _: Any, now: float) -> None:
+        self.peer_choking = False
+        self._torrent.ask(self, now)
+
+    def _on_interested(self, _: Any, now: float) -> None:
+        self.peer_interested = True
+        self._torrent.interest_changed(self, now)
+
+    def _on_not_interested(self, _: Any, now: float) -> None:
+        self.peer_interested = False
+        self._torrent.interest_changed(self, now)
+
+    def _on_pieces(self, event: messages.BitfieldMessage | messages.HaveAll, now: float) -> None:
+        num_pieces = self._torrent.num_pieces
+        if num_pieces is None:
+            self._early = event
+            return
+        if isinstance(event, messages.HaveAll):
+            self.pieces = Bitfield.full(num_pieces)
+        else:
+            self.pieces = Bitfield.from_bytes(event.bits, num_pieces)
+        self._torrent.peer_pieces_known(self, now)
+
+    def _on_have(self, have: messages.Have, now: float) -> None:
+        if self.pieces is None:
+            if len(self._early_haves) < MAX_EARLY_HAVES:
+                self._early_haves.add(have.piece)
+            return
+        if have.piece >= len(self.pieces):
+            raise ProtocolError("the peer has a piece that is beyond the end of the torrent")
+        if not self.pieces[have.piece]:
+            self.pieces.set(have.piece)
+            self._torrent.peer_has(self, have.piece, now)
+
+    def _on_dont_have(self, lost: extensions.DontHave, _: float) -> None:
+        if self.pieces is not None and self.pieces[lost.piece]:
+            self.pieces.clear(lost.piece)
+            self._torrent.peer_lost(self, lost.piece)
+
+    def _on_request(self, request: messages.Request, _: float) -> None:
+        block = Block(request.piece, request.begin, request.length)
+        is_welcome = not self.am_choking and len(self.uploads) < MAX_UPLOAD_QUEUE
+        if is_welcome and self._torrent.can_serve(block):
+            self.uploads.append(block)
+            self.wake.ring()
+        else:
+            self._reject(block)
+
+    def _on_cancel(self, cancel: messages.Cancel, _: float) -> None:
+        block = Block(cancel.piece, cancel.begin, cancel.length)
+        if block in self.uploads:
+            self.uploads.remove(block)
+            self._reject(block)
+
+    def _on_block(self, piece: messages.Piece, now: float) -> None:
+        self.download_meter.add(now, len(piece.block))
+        self._torrent.block_received(self, piece, now)
+
+    def _on_reject(self, reject: messages.Reject, now: float) -> None:
+        self._torrent.request_rejected(self, Block(reject.piece, reject.begin, reject.length), now)
+
+    def _on_allowed_fast(self, allowed: messages.AllowedFast, now: float) -> None:
+        num_pieces = self._torrent.num_pieces
+        if num_pieces is not None and allowed.piece < num_pieces:
+            self.allowed_fast.add(allowed.piece)
+            self._torrent.ask(self, now)
+
+    def _on_extension_handshake(self, _: Any, now: float) -> None:
+        self._torrent.extension_handshake_received(self, now)
+
+    def _on_metadata_request(self, request: extensions.MetadataRequest, _: float) -> None:
+        self.wire.send_extended(self._torrent.metadata.reply(request.piece))
+        self.wake.ring()
+
+    def _on_metadata_data(self, data: extensions.MetadataData, now: float) -> None:
+        self._torrent.metadata_received(self, data, now)
+
+    def _on_metadata_reject(self, *_: Any) -> None:
+        self._torrent.metadata.remove_peer(self.key)
+
+    def _reject(self, block: Block) -> None:
+        """Say that a request will not be answered, to peers that can hear it (BEP 6)."""
+        if self.wire.supports_fast:
+            self.send(messages.Reject(block.piece, block.begin, block.length))
+
+
+_HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
+    messages.Choke: Peer._on_choke,  # noqa: SLF001 - this table is a part of the class
+    messages.Unchoke: Peer._on_unchoke,  # noqa: SLF001
+    messages.Interested: Peer._on_interested,  # noqa: SLF001
+    messages.NotInterested: Peer._on_not_interested,  # noqa: SLF001
+    messages.BitfieldMessage: Peer._on_pieces,  # noqa: SLF001
+    messages.HaveAll: Peer._on_pieces,  # noqa: SLF001
+    messages.Have: Peer._on_have,  # noqa: SLF001
+    messages.Request: Peer._on_request,  # noqa: SLF001
+    messages.Cancel: Peer._on_cancel,  # noqa: SLF001
+    messages.Piece: Peer._on_block,  # noqa: SLF001
+    messages.Reject: Peer._on_reject,  # noqa: SLF001
+    messages.AllowedFast: Peer._on_allowed_fast,  # noqa: SLF001
+    extensions.DontHave: Peer._on_dont_have,  # noqa: SLF001
+    extensions.ExtensionHandshake: Peer._on_extension_handshake,  # noqa: SLF001
+    extensions.MetadataRequest: Peer._on_metadata_request,  # noqa: SLF001
+    extensions.MetadataData: Peer._on_metadata_data,  # noqa: SLF001
+    extensions.MetadataReject: Peer._on_metadata_reject,  # noqa: SLF001
+}
+"""Whatever is not here needs no answer: keep-alives, DHT ports, suggestions, what others add."""

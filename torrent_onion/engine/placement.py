@@ -1,0 +1,90 @@
+"""Where a torrent's files live on disk, and under which names while they are incomplete.
+
+A download is kept below ``NAME.part`` (a folder, or a file for a single-file torrent) and gets its
+final name by one rename when every byte of it is verified. So a final name always means: complete.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from torrent_onion.core.metainfo import Info
+from torrent_onion.core.paths import safe_paths
+from torrent_onion.errors import PathError
+
+PARTIAL_SUFFIX = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Files of one torrent below a root folder.
+
+    ``names`` has one entry for each file of the torrent, relative to ``root``; None stands for a
+    file that is not kept on disk (the padding of BEP 47, symbolic links).
+    """
+
+    root: Path
+    names: tuple[PurePosixPath | None, ...]
+
+    @property
+    def top(self) -> str:
+        """The one name directly below the root that all files are, or are in."""
+        return next(name.parts[0] for name in self.names if name is not None)
+
+    @property
+    def path(self) -> Path:
+        """The folder, or the only file."""
+        return self.root / self.top
+
+    def renamed(self, top: str) -> "Placement":
+        """The same files below another top name."""
+        names = (name and PurePosixPath(top, *name.parts[1:]) for name in self.names)
+        return Placement(self.root, tuple(names))
+
+    def partial(self) -> "Placement":
+        """Where the files are until all of them are complete."""
+        return self.renamed(self.top + PARTIAL_SUFFIX)
+
+
+def place_download(info: Info, folder: Path) -> Placement:
+    """Final names for a download into ``folder``: safe ones, whatever the torrent says."""
+    names = safe_paths(info.name, info.files)
+    return Placement(folder, _without_virtual_files(info, names))
+
+
+def place_shared(info: Info, path: Path) -> Placement:
+    """Names of data that is on disk already: ``path`` is the torrent's folder, or its only file.
+
+    The names are used as they are, for they were made from this very folder.
+
+    Raises:
+        PathError: A name in the torrent could lead out of the folder.
+    """
+    path = path.resolve()
+    if info.is_single_file:
+        return Placement(path.parent, (PurePosixPath(path.name),))
+    for entry in info.files:
+        if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in entry.path):
+            raise PathError("The torrent names a file outside its own folder. It is not opened.")
+    names = [PurePosixPath(path.name, *entry.path) for entry in info.files]
+    return Placement(path.parent, _without_virtual_files(info, names))
+
+
+def find_data(info: Info, folder: Path) -> Placement:
+    """Find a torrent's data where people point: the folder it is in, or the data itself."""
+    below = place_download(info, folder)
+    candidates = [below, below.partial()]
+    for candidate in candidates:
+        if candidate.path.exists():
+            return candidate
+    if folder.is_file() == info.is_single_file and folder.exists():
+        return place_shared(info, folder)
+    return below
+
+
+def _without_virtual_files(
+    info: Info, names: list[PurePosixPath]
+) -> tuple[PurePosixPath | None, ...]:
+    return tuple(
+        None if entry.is_pad or entry.symlink is not None else name
+        for entry, name in zip(info.files, names, strict=True)
+    )

@@ -1,0 +1,102 @@
+"""Look through a folder for what to share, and say what is left out.
+
+Left out unless asked for are hidden files and the droppings of desktops and editors: they are
+rarely meant, and they say things about whoever shares them. Symbolic links are never followed.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torrent_onion.core.metainfo_build import FileToShare
+from torrent_onion.engine.disk_errors import disk_errors
+from torrent_onion.errors import PathError
+
+_DROPPINGS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "__macosx"})
+_DROPPING_SUFFIXES = ("~", ".swp", ".swo", ".bak")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a folder holds.
+
+    Attributes:
+        files: To be shared; paths are relative to the folder.
+        left_out: Paths that are not, relative to the folder, each with the reason in brackets.
+    """
+
+    files: tuple[FileToShare, ...]
+    left_out: tuple[str, ...]
+
+
+def scan(path: Path, *, include_hidden: bool = False) -> Scan:
+    """List the files at ``path``, a folder or one file. Blocks: call it in a thread.
+
+    Raises:
+        PathError: There is nothing to share at the path.
+        StorageError: It cannot be read.
+    """
+    with disk_errors(path):
+        status = path.stat()
+    if stat.S_ISREG(status.st_mode):
+        return Scan((FileToShare((_text(path.name),), status.st_size),), ())
+    if not stat.S_ISDIR(status.st_mode):
+        raise PathError(f"{path} is neither a file nor a folder. Only those can be shared.")
+    walk = _Walk(include_hidden)
+    walk.folder(path, ())
+    if not walk.files:
+        raise PathError(f"No file in {path} can be shared. Add one, or use --include-hidden.")
+    return Scan(tuple(walk.files), tuple(walk.left_out))
+
+
+class _Walk:
+    def __init__(self, include_hidden: bool) -> None:  # noqa: FBT001 - private, named by its caller
+        self._include_hidden = include_hidden
+        self.files: list[FileToShare] = []
+        self.left_out: list[str] = []
+
+    def folder(self, path: Path, above: tuple[str, ...]) -> None:
+        for entry in _sorted_entries(path):
+            inside = (*above, _text(entry.name))
+            reason = self._reason_to_leave_out(entry)
+            if reason:
+                self.left_out.append(f"{'/'.join(inside)} ({reason})")
+            elif entry.is_dir(follow_symlinks=False):
+                self.folder(Path(entry.path), inside)
+            else:
+                with disk_errors(Path(entry.path)):
+                    size = entry.stat(follow_symlinks=False).st_size
+                self.files.append(FileToShare(inside, size))
+
+    def _reason_to_leave_out(self, entry: os.DirEntry[str]) -> str | None:
+        if entry.is_symlink():
+            return "symbolic link"
+        if not (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)):
+            return "not a regular file"
+        if self._include_hidden:
+            return None
+        if entry.name.startswith("."):
+            return "hidden"
+        name = entry.name.lower()
+        if name in _DROPPINGS or name.endswith(_DROPPING_SUFFIXES):
+            return "left by a desktop or an editor"
+        return None
+
+
+def _sorted_entries(path: Path) -> Iterator[os.DirEntry[str]]:
+    """In a fixed order, so that two runs give the same torrent."""
+    with disk_errors(path), os.scandir(path) as entries:
+        return iter(sorted(entries, key=lambda entry: os.fsencode(entry.name)))
+
+
+def _text(name: str) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = os.fsencode(name).decode("utf-8", "replace")
+        raise PathError(
+            f"The name {shown!r} is not valid UTF-8, which torrents need. Rename it."
+        ) from None
+    return name

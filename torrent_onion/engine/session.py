@@ -1,0 +1,57 @@
+"""All torrents of one process."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.settings import Settings
+from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.engine.torrent_tasks import TorrentTasks
+from torrent_onion.engine.transport import Dial, PeerListener
+
+
+class Session:
+    """Torrents that share the disk threads; each has peers, circuits and an onion of its own."""
+
+    def __init__(self, nursery: trio.Nursery, dial: Dial, settings: Settings) -> None:
+        self._nursery = nursery
+        self._dial = dial
+        self._settings = settings
+        self._threads = DiskThreads()
+        self._rng = random.SystemRandom()
+        self.torrents: list[Torrent] = []
+
+    def add(self, spec: TorrentSpec, *, listener: PeerListener | None = None) -> Torrent:
+        """Start a torrent.
+
+        Args:
+            spec: What it is, and where its data is or goes.
+            listener: Where its peers come in; without one it only dials. Closing it is the
+                caller's business.
+
+        Returns:
+            The torrent, at work already.
+        """
+        torrent = Torrent(spec, self._settings, self._rng)
+        tasks = TorrentTasks(torrent, dial=self._dial, listener=listener, threads=self._threads)
+        self.torrents.append(torrent)
+        self._nursery.start_soon(tasks.run)
+        return torrent
+
+
+@asynccontextmanager
+async def open_session(*, dial: Dial, settings: Settings | None = None) -> AsyncIterator[Session]:
+    """A session that lives as long as the block; leaving it stops every torrent.
+
+    Args:
+        dial: How peers are reached.
+        settings: Limits; the defaults suit Tor.
+
+    Cancelling closes all connections and waits only for pieces that are being written.
+    """
+    async with trio.open_nursery() as nursery:
+        yield Session(nursery, dial, settings or Settings())
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,499 @@
+"""The one owner of a torrent's state.
+
+Everything that changes is changed in a synchronous method here, so each is a critical section:
+trio runs one task at a time. Methods decide and queue; the tasks in torrent_tasks.py and
+peer_session.py do what takes time.
+"""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from torrent_onion.core.bitfield import Bitfield
+from torrent_onion.core.identity import InfoHashes, PeerAddress
+from torrent_onion.core.magnet import Magnet
+from torrent_onion.core.metainfo import Info, Metainfo
+from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.metadata_exchange import MetadataExchange
+from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.settings import Settings
+from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
+from torrent_onion.engine.storage import Storage
+from torrent_onion.engine.traffic import Traffic
+from torrent_onion.engine.wakeup import Wakeup
+from torrent_onion.errors import MetainfoError, ProtocolError, TorrentOnionError
+from torrent_onion.policy.choker import Candidate, Choker
+from torrent_onion.policy.peer_pool import PeerPool
+from torrent_onion.policy.piece_download import PeerKey, PieceDownload
+from torrent_onion.policy.piece_picker import PiecePicker, UnaskedBlock
+from torrent_onion.protocol import messages
+from torrent_onion.protocol.extensions import ExtensionHandshake, MetadataData
+
+MAX_PENDING_COMMITS = 8
+"""Pieces waiting for a thread before readers pause: enough to keep every core hashing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentSpec:
+    """What a torrent is made from.
+
+    Attributes:
+        source: A .torrent's content, or a magnet link.
+        folder: Where downloads go.
+        shared_path: The data is here already, complete and unchanged: seed it from this path.
+        peers: Addresses to dial first.
+        own_address: Where others reach us, if they do; never dialled.
+    """
+
+    source: Metainfo | Magnet
+    folder: Path
+    shared_path: Path | None = None
+    peers: tuple[PeerAddress, ...] = ()
+    own_address: PeerAddress | None = None
+
+
+class Torrent:
+    """One torrent of a session. Made by ``Session.add``."""
+
+    def __init__(self, spec: TorrentSpec, settings: Settings, rng: random.Random) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.rng = rng
+        self.info_hashes: InfoHashes = (
+            spec.source.info.info_hashes
+            if isinstance(spec.source, Metainfo)
+            else spec.source.info_hashes
+        )
+        self.state = TorrentState.FETCHING_METADATA
+        self.info: Info | None = None
+        self.storage: Storage | None = None
+        self.peers: dict[PeerKey, Peer] = {}
+        self.pool = PeerPool(rng, spec.own_address)
+        self.traffic = Traffic()
+        self.metadata = MetadataExchange(self.info_hashes)
+        self.checked = 0
+        self.error: TorrentOnionError | None = None
+        # What the tasks wait for.
+        self.more_candidates = Wakeup()
+        self.has_metadata = trio.Event()
+        self.all_verified = trio.Event()
+        self.ended = trio.Event()
+        self._complete = trio.Event()
+        self.more_to_commit = Wakeup()
+        self._to_commit: list[PieceDownload] = []
+        self._commits_pending = 0
+        self._commit_ended = trio.Event()
+        self._cancel_scope = trio.CancelScope()
+        self._have: Bitfield | None = None
+        self._picker: PiecePicker | None = None
+        self._choker = Choker(settings.unchoke_slots, rng)
+        self._done = 0
+        if isinstance(spec.source, Metainfo):
+            self.metadata_known(spec.source.info)
+
+    # For whoever uses the session.
+
+    @property
+    def name(self) -> str:
+        """What the torrent calls itself, or its hash until that is known."""
+        if self.info is not None:
+            return self.info.name
+        named = self.spec.source.name if isinstance(self.spec.source, Magnet) else None
+        return named or self.info_hashes.display
+
+    async def wait_metadata(self) -> Info:
+        """Wait until the metadata is known.
+
+        Raises:
+            TorrentOnionError: The torrent failed first.
+        """
+        await self._wait(self.has_metadata)
+        if self.info is None:
+            raise TorrentOnionError("The torrent was stopped before its metadata had come.")
+        return self.info
+
+    async def wait_complete(self) -> None:
+        """Wait until every byte is verified, synced to disk and under its final name.
+
+        Raises:
+            TorrentOnionError: The torrent failed first.
+        """
+        await self._wait(self._complete)
+
+    async def stop(self) -> None:
+        """Close all connections and files; returns when that is done."""
+        self._cancel_scope.cancel()
+        await self.ended.wait()
+
+    def statistics(self) -> TorrentStatistics:
+        """One moment of this torrent."""
+        now = trio.current_time()
+        return TorrentStatistics(
+            state=self.state,
+            done=self._done,
+            total=self.info.total_length if self.info else 0,
+            checked=self.checked,
+            downloaded=self.traffic.downloaded,
+            uploaded=self.traffic.uploaded,
+            download_rate=self.traffic.download_rate(now),
+            upload_rate=self.traffic.upload_rate(now),
+            peers=len(self.peers),
+            seeds=sum(peer.is_seed for peer in self.peers.values()),
+            last_block=self.traffic.last_block,
+            error=str(self.error) if self.error else None,
+            path=self.storage.placement.path if self.storage else None,
+        )
+
+    # The torrent's life, called by its tasks.
+
+    @property
+    def cancel_scope(self) -> trio.CancelScope:
+        """The scope that all tasks of the torrent run in."""
+        return self._cancel_scope
+
+    @property
+    def wants_peers(self) -> bool:
+        """Whether dialling can bring us anything: a complete torrent waits to be dialled."""
+        return not self.all_verified.is_set()
+
+    @property
+    def known_info(self) -> Info:
+        """The info dictionary, for whoever waited until it was known."""
+        if self.info is None:
+            raise RuntimeError("the metadata is not known yet")
+        return self.info
+
+    @property
+    def open_storage(self) -> Storage:
+        """The storage, for whoever comes after the check."""
+        if self.storage is None:
+            raise RuntimeError("the storage is not open yet")
+        return self.storage
+
+    @property
+    def num_pieces(self) -> int | None:
+        """None until the metadata is known."""
+        return self.info.layout.num_pieces if self.info else None
+
+    def fail(self, error: TorrentOnionError) -> None:
+        """End this torrent, and only this one, for a reason that its user must hear."""
+        if self.error is None:
+            self.error = error
+            self.state = TorrentState.FAILED
+            self._cancel_scope.cancel()
+
+    def stopped(self) -> None:
+        """All tasks have ended."""
+        if self.state is not TorrentState.FAILED:
+            self.state = TorrentState.STOPPED
+        if self.storage is not None:
+            self.storage.close()
+        self.ended.set()
+
+    def metadata_known(self, info: Info) -> None:
+        """The info dictionary is here and right: next comes the check of what is on disk."""
+        self.info = info
+        self.info_hashes = info.info_hashes
+        self.metadata.known(info)
+        self.state = TorrentState.CHECKING
+        for peer in list(self.peers.values()):
+            try:
+                peer.metadata_known(info.layout.num_pieces)
+            except ProtocolError:
+                peer.close()
+        self.has_metadata.set()
+
+    def data_checked(self, have: Bitfield, now: float) -> None:
+        """What is on disk is known: download the rest, serve what is here."""
+        info = self.known_info
+        self._have = have
+        self._picker = PiecePicker(info.layout, have.copy(), rng=self.rng)
+        self._done = sum(info.data_length(index) for index in have.indices())
+        self.state = TorrentState.DOWNLOADING
+        for peer in self.peers.values():
+            for index in have.indices():
+                peer.send(messages.Have(index))
+            self.peer_pieces_known(peer, now)
+        if have.is_full:
+            self.all_verified.set()
+
+    def finished(self) -> None:
+        """Everything is on disk under its final name."""
+        self.state = TorrentState.SEEDING
+        for peer in list(self.peers.values()):
+            peer.set_interested(False)
+            self._drop_if_useless(peer)
+        self._complete.set()
+
+    # Peers come and go.
+
+    def peer_connected(self, peer: Peer, now: float) -> None:
+        """A handshake is done: say what we have and what we can do."""
+        peer.connected_since = peer.last_received = peer.last_sent = now
+        self.peers[peer.key] = peer
+        if self.num_pieces is not None:
+            peer.metadata_known(self.num_pieces)
+        peer.send_opening(self._have)
+        if peer.wire.supports_extensions:
+            is_seed = self.state is TorrentState.SEEDING
+            peer.wire.send_extension_handshake(
+                ExtensionHandshake(
+                    metadata_size=self.metadata.size, upload_only=True if is_seed else None
+                )
+            )
+        peer.wake.ring()
+        if self._picker is not None:
+            self.peer_pieces_known(peer, now)
+
+    def peer_gone(self, peer: Peer) -> None:
+        """A connection has ended; what was asked there is asked elsewhere."""
+        if self.peers.pop(peer.key, None) is None:
+            return
+        self.metadata.remove_peer(peer.key)
+        if self._picker is not None and peer.in_picker:
+            self._picker.remove_peer(peer.key)
+        self.ask_everybody()
+
+    def add_candidates(self, addresses: list[PeerAddress], source: str) -> None:
+        """Addresses that somebody named: none is dialled before it is judged by the pool."""
+        self.pool.add(addresses, source)
+        self.more_candidates.ring()
+
+    # What peers tell.
+
+    def peer_pieces_known(self, peer: Peer, now: float) -> None:
+        """The peer's bitfield is known, perhaps anew."""
+        if self._picker is None or peer.pieces is None:
+            return
+        if peer.in_picker:
+            self._picker.remove_peer(peer.key)
+        self._picker.add_peer(peer.key, peer.pieces)
+        peer.in_picker = True
+        self._drop_if_useless(peer)
+        self.ask(peer, now)
+
+    def peer_has(self, peer: Peer, index: int, now: float) -> None:
+        """The peer has one piece more."""
+        if self._picker is not None and peer.in_picker:
+            self._picker.peer_has(peer.key, index)
+            self._drop_if_useless(peer)
+            self.ask(peer, now)
+
+    def peer_lost(self, peer: Peer, index: int) -> None:
+        """The peer no longer has a piece (BEP 54)."""
+        if self._picker is not None and peer.in_picker:
+            self._picker.peer_lost(peer.key, index)
+            peer.set_interested(self._picker.is_interesting(peer.key))
+
+    def peer_choked_us(self, peer: Peer, now: float) -> None:
+        """Without the fast extension a choke drops every request; with it each is rejected."""
+        if not peer.wire.supports_fast:
+            self.drop_requests(peer, now)
+
+    def drop_requests(self, peer: Peer, now: float) -> None:
+        """The peer will not answer what it was asked; others may."""
+        if self._picker is not None and peer.in_picker:
+            for block in self._picker.drop_requests(peer.key):
+                peer.requests.request_gone(block, now)
+            self.ask_everybody()
+
+    def request_rejected(self, peer: Peer, block: Block, now: float) -> None:
+        """The peer will not answer one request (BEP 6)."""
+        if self._picker is None or not self._picker.is_requested(peer.key, block):
+            return
+        self._picker.request_dropped(peer.key, block)
+        peer.requests.request_gone(block, now)
+        self.ask_everybody()
+
+    def interest_changed(self, peer: Peer, now: float) -> None:
+        """Who wants something of us has changed; a free slot is given at once."""
+        if not peer.peer_interested:
+            peer.choke()
+        elif sum(not other.am_choking for other in self.peers.values()) < self._choker.slots:
+            peer.unchoke()
+        else:
+            self.rechoke(now)
+
+    def extension_handshake_received(self, peer: Peer, now: float) -> None:
+        """The peer told what it can do (BEP 10)."""
+        theirs = peer.wire.peer_extensions
+        if theirs is not None and theirs.metadata_size is not None:
+            self.metadata.peer_offers(peer, theirs.metadata_size, now)
+        if theirs is not None and theirs.reqq is not None:
+            peer.requests.set_limit(theirs.reqq)
+
+    def metadata_received(self, peer: Peer, data: MetadataData, now: float) -> None:
+        """A piece of the metadata came (BEP 9)."""
+        try:
+            info, liars = self.metadata.received(peer, data, now)
+        except MetainfoError as error:  # its hash is right, so no other peer has a better one
+            self.fail(error)
+            return
+        for key in liars:
+            self._ban(self.peers.get(key))
+        if info is not None:
+            self.metadata_known(info)
+        else:
+            for other in self.peers.values():
+                self.metadata.ask(other, now)
+
+    # Blocks.
+
+    def can_serve(self, block: Block) -> bool:
+        """Whether a request names bytes that we have."""
+        return (
+            self.info is not None
+            and self._have is not None
+            and self.info.layout.is_valid_request(block.piece, block.begin, block.length)
+            and self._have[block.piece]
+        )
+
+    def ask(self, peer: Peer, now: float) -> None:
+        """Keep the peer as busy as its connection can carry."""
+        picker = self._picker
+        if picker is None or not peer.in_picker:
+            return
+        peer.set_interested(picker.is_interesting(peer.key))
+        if peer.peer_choking and not peer.allowed_fast:
+            return
+        room = peer.requests.room(now)
+        if room <= 0 or not peer.am_interested:
+            return
+        allowed = peer.allowed_fast if peer.peer_choking else None
+        peer.request(picker.pick(peer.key, room, allowed=allowed), now)
+
+    def block_received(self, peer: Peer, piece: messages.Piece, now: float) -> None:
+        """Payload came in.
+
+        Raises:
+            ProtocolError: Nobody asked for it.
+        """
+        self.traffic.came_in(len(piece.block), now)
+        if self._picker is None or not peer.in_picker:
+            raise ProtocolError("the peer sent a block before it was asked for any")
+        block = Block(piece.piece, piece.begin, len(piece.block))
+        try:
+            received = self._picker.block_received(peer.key, piece.piece, piece.begin, piece.block)
+        except UnaskedBlock:
+            peer.unasked_block()
+            return
+        peer.requests.block_arrived(block, now)
+        if not received.duplicate:
+            self.traffic.last_block = now
+        for key in received.cancel:
+            self._cancel_request(key, block, now)
+        if received.complete is not None:
+            self._commits_pending += 1
+            self._to_commit.append(received.complete)
+            self.more_to_commit.ring()
+
+    def take_complete(self) -> list[PieceDownload]:
+        """Pieces to verify and write now; whoever takes them must call ``commit_ended``."""
+        taken, self._to_commit = self._to_commit, []
+        return taken
+
+    def piece_verified(self, download: PieceDownload, now: float) -> None:
+        """A piece is right and on disk: tell everybody who lacks it."""
+        picker, have = self._picker, self._have
+        if picker is None or have is None:
+            raise RuntimeError("a piece came before the data was checked")
+        index = download.index
+        picker.piece_verified(index)
+        have.set(index)
+        self._done += self.known_info.data_length(index)
+        for peer in self.peers.values():
+            if peer.pieces is None or not peer.pieces[index]:
+                peer.send(messages.Have(index))
+        if have.is_full:
+            self.all_verified.set()
+        for peer in list(self.peers.values()):
+            if not picker.is_interesting(peer.key):
+                self.ask(peer, now)
+
+    def piece_failed(self, download: PieceDownload) -> None:
+        """A piece has the wrong hash: find out who lied."""
+        if self._picker is None:
+            raise RuntimeError("a piece came before the data was checked")
+        suspects = self._picker.piece_failed(download.index, None)
+        if len(suspects) == 1:
+            for key in suspects:
+                self._ban(self.peers.get(key))
+        self.ask_everybody()
+
+    def commit_ended(self) -> None:
+        """A piece that was taken is dealt with; readers that paused may go on."""
+        self._commits_pending -= 1
+        self._commit_ended.set()
+        self._commit_ended = trio.Event()
+
+    async def wait_commit_room(self) -> None:
+        """Pause a reader while too many pieces wait for the disk: the back-pressure."""
+        while self._commits_pending > MAX_PENDING_COMMITS:
+            await self._commit_ended.wait()
+
+    # Now and then.
+
+    def rechoke(self, now: float) -> None:
+        """Choose who may download from us."""
+        peers = self.peers.values()
+        chosen = self._choker.rechoke(
+            now,
+            [_as_candidate(peer, now) for peer in peers],
+            seeding=self.state is TorrentState.SEEDING,
+        )
+        for peer in peers:
+            if peer.key in chosen:
+                peer.unchoke()
+            else:
+                peer.choke()
+
+    def ask_everybody(self) -> None:
+        """Something may be asked for again: see who can give it."""
+        now = trio.current_time()
+        for peer in self.peers.values():
+            self.ask(peer, now)
+            self.metadata.ask(peer, now)
+
+    def _cancel_request(self, key: PeerKey, block: Block, now: float) -> None:
+        peer = self.peers.get(key)
+        if peer is not None:
+            peer.send(messages.Cancel(block.piece, block.begin, block.length))
+            peer.requests.request_gone(block, now)
+
+    def _drop_if_useless(self, peer: Peer) -> None:
+        """Two seeds have nothing to give each other."""
+        if self._have is not None and self._have.is_full and peer.is_seed:
+            peer.close()
+
+    def _ban(self, peer: Peer | None) -> None:
+        if peer is not None:
+            if peer.address is not None:
+                self.pool.ban(peer.address)
+            peer.close()
+
+    async def _wait(self, event: trio.Event) -> None:
+        """Wait for an event of this torrent, or for its end."""
+        async with trio.open_nursery() as nursery:
+
+            async def until(other: trio.Event) -> None:
+                await other.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until, event)
+            nursery.start_soon(until, self.ended)
+        if self.error is not None and not event.is_set():
+            raise self.error
+
+
+def _as_candidate(peer: Peer, now: float) -> Candidate:
+    return Candidate(
+        peer=peer.key,
+        interested=peer.peer_interested,
+        is_seed=peer.is_seed,
+        download_rate=peer.download_meter.rate(now),
+        upload_rate=peer.upload_meter.rate(now),
+        connected_since=peer.connected_since,
+        unchoked=not peer.am_choking,
+    )
