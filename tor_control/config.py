@@ -1,0 +1,34 @@
+"""What the user chose about Tor: one frozen value that ``open_tor()`` is given."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+STALL_AFTER = 120.0
+"""Seconds without progress of the bootstrap until we give up; slow bridges pause for a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorConfig:
+    """Which tor is used, and how.
+
+    Args:
+        where: ``auto``, ``launch``, ``tcp:HOST:PORT`` or ``unix:PATH`` (a control endpoint).
+        binary: The tor program to launch; None looks for one.
+        extra_torrc: A file with the user's own lines for a launched tor.
+        state: The folder that is kept between runs; tor's own is ``tor/N`` in it.
+        allow_private_addresses: A launched tor dials private addresses too. Only for tests.
+        onion_only: A launched tor refuses everything but onion services.
+        stall_after: Seconds without progress of the bootstrap until ``BootstrapStalled``.
+        environment: Where the ``TOR_*`` variables are looked up.
+    """
+
+    where: str = "auto"
+    binary: str | None = None
+    extra_torrc: Path | None = None
+    state: Path
+    allow_private_addresses: bool = False
+    onion_only: bool = False
+    stall_after: float = STALL_AFTER
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
