@@ -1,0 +1,214 @@
+"""The commands and their options; what each does is in a file of its own, loaded when it runs.
+
+This is what ``--help`` shows, so nothing slow is imported at the top.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import click
+
+from torrent_onion.cli.options import (
+    OutputOptions,
+    TorOptions,
+    output_options,
+    piece_size_option,
+    timeout_option,
+    tor_binary_option,
+    tor_options,
+    tracker_option,
+)
+from torrent_onion.cli.ui import Ui, choose_ui
+
+DEFAULT_RELAYS = 5
+"""Relays of a private network beside its three authorities; fewer are too few for an onion."""
+
+_to_share = click.Path(exists=True, resolve_path=True, path_type=Path)
+_existing_path = click.Path(exists=True, path_type=Path)
+_torrent_file = click.Path(dir_okay=False, path_type=Path)
+_folder = click.Path(file_okay=False, path_type=Path)
+
+
+def _run(output: OutputOptions, command: Callable[[Ui], Awaitable[None]]) -> None:
+    """Run a command that waits for things."""
+    from torrent_onion.cli.runner import run
+
+    with closing(choose_ui(output)) as ui:
+        run(partial(command, ui), ui)
+
+
+@click.command()
+@click.argument("path", type=_to_share)
+@click.option("--output", "torrent_file", type=_torrent_file, help="Write a .torrent file too.")
+@click.option("--force", is_flag=True, help="Replace the .torrent file if it is there already.")
+@tor_options
+def seed(
+    path: Path, torrent_file: Path | None, *, force: bool, tor: TorOptions, output: OutputOptions
+) -> None:
+    """Share a file or a folder until Ctrl-C.
+
+    Publishes an onion service for it and prints a magnet link. Whoever has the link can fetch
+    PATH as long as this command runs.
+    """
+    from torrent_onion.cli import seeding
+
+    request = seeding.SeedRequest(path, torrent_file, force)
+    _run(output, partial(seeding.seed, request, tor))
+
+
+@click.command()
+@click.argument("source", metavar="MAGNET|FILE.torrent")
+@click.option(
+    "--dir", "folder", type=_folder, default=".", show_default=True, help="Where the data goes."
+)
+@click.option("--peer", "peers", multiple=True, metavar="HOST:PORT", help="Somebody who has it.")
+@click.option("--seed", "keep_serving", is_flag=True, help="Share it too, until Ctrl-C.")
+@timeout_option
+@tor_options
+def get(
+    source: str,
+    folder: Path,
+    peers: tuple[str, ...],
+    timeout: float | None,
+    *,
+    keep_serving: bool,
+    tor: TorOptions,
+    output: OutputOptions,
+) -> None:
+    """Fetch what a magnet link or a .torrent file names.
+
+    Run the same command again after an interruption: it goes on where it was. Put the link in
+    quotes; - reads it from standard input.
+    """
+    from torrent_onion.cli import getting
+
+    request = getting.read_request(
+        source, folder, peers, timeout=timeout, keep_serving=keep_serving
+    )
+    _run(output, partial(getting.get, request, tor))
+
+
+@click.command()
+@click.argument("path", type=_to_share)
+@click.option(
+    "--output", "torrent_file", type=_torrent_file, required=True, help="The file to write."
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["v1", "v2", "hybrid"]),
+    default="v1",
+    show_default=True,
+    help="Which BitTorrent clients can use it: v1 is all of them.",
+)
+@piece_size_option
+@tracker_option
+@click.option("--force", is_flag=True, help="Replace the file if it is there already.")
+@output_options
+def create(
+    path: Path,
+    torrent_file: Path,
+    format_name: str,
+    piece_size: int | None,
+    trackers: tuple[str, ...],
+    *,
+    force: bool,
+    output: OutputOptions,
+) -> None:
+    """Write a .torrent file for a file or folder.
+
+    The file names nobody: it holds hashes, file names, sizes and trackers only. Neither Tor nor any
+    other network is used.
+    """
+    from torrent_onion.cli import creating
+
+    request = creating.CreateRequest(
+        path, torrent_file, format_name, piece_size, trackers, force=force
+    )
+    _run(output, partial(creating.create, request))
+
+
+@click.command()
+@click.argument("source", metavar="MAGNET|FILE.torrent")
+@output_options
+def show(source: str, *, output: OutputOptions) -> None:
+    """Show what is in a magnet link or a .torrent file.
+
+    Also tells what in it could identify whoever made it.
+    """
+    from torrent_onion.cli import showing
+
+    with closing(choose_ui(output)) as ui:
+        showing.show(source, ui)
+
+
+@click.command()
+@click.argument("torrent_file", metavar="FILE.torrent", type=_torrent_file)
+@click.argument("folder", metavar="DIR", type=_existing_path)
+@output_options
+def verify(torrent_file: Path, folder: Path, *, output: OutputOptions) -> None:
+    """Compare data on disk with a .torrent file.
+
+    DIR is the folder that holds the data, or the data itself. Ends with exit code 1 unless every
+    file is there and right.
+    """
+    from torrent_onion.cli import verifying
+
+    _run(output, partial(verifying.verify, torrent_file, folder))
+
+
+@click.command()
+@tor_options
+def check(*, tor: TorOptions, output: OutputOptions) -> None:
+    """Find out whether this machine can share and fetch.
+
+    Goes through what is needed step by step: the tor program, its version, its control port,
+    the way into the network, an onion service.
+    """
+    from torrent_onion.cli import checking
+
+    _run(output, partial(checking.check, tor))
+
+
+@click.command("private-network")
+@click.argument("folder", metavar="DIR", type=_folder)
+@click.option(
+    "--relays",
+    type=click.IntRange(min=1),
+    default=DEFAULT_RELAYS,
+    show_default=True,
+    help="Relays beside the three authorities.",
+)
+@tor_binary_option
+@output_options
+def private_network(
+    folder: Path, relays: int, binary: str | None, *, output: OutputOptions
+) -> None:
+    """Run a whole Tor network on this machine, for tests.
+
+    It talks to nobody outside. Prints a file to name with --torrc, so that other commands use this
+    network; ends, and removes what it made in DIR, on Ctrl-C.
+    """
+    from torrent_onion.cli import network
+
+    _run(output, partial(network.serve, folder, relays, binary))
+
+
+@click.command()
+@tor_binary_option
+@output_options
+def demo(binary: str | None, *, output: OutputOptions) -> None:
+    """See it work, without any network: takes under a minute.
+
+    Runs a private Tor network on this machine, shares a folder of sample documents in one process,
+    fetches it in another through a real onion service and compares both.
+    """
+    from torrent_onion.cli import demonstration
+
+    _run(output, partial(demonstration.demo, binary))
+
+
+COMMANDS = (seed, get, create, show, verify, check, private_network, demo)
+"""In the order in which people meet them."""

@@ -1,0 +1,132 @@
+"""``get``: fetch a torrent, and with ``--seed`` go on serving it."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+from tor_control.controller import Tor
+from tor_control.onion_service import OnionService
+
+from torrent_onion.cli import text
+from torrent_onion.cli.options import TorOptions
+from torrent_onion.cli.sources import Source, read_source
+from torrent_onion.cli.tor_session import open_tor_for
+from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, watch
+from torrent_onion.cli.ui import Ui
+from torrent_onion.core.identity import PeerAddress
+from torrent_onion.core.magnet import Magnet
+from torrent_onion.engine.session import Session, open_session
+from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.errors import NoDataError, PathError
+
+
+@dataclass(frozen=True, slots=True)
+class GetRequest:
+    """What the user wants to have.
+
+    Args:
+        source: What names it.
+        folder: Where it goes.
+        peers: Who may have it; at least one.
+        patience: Seconds without anything after which to give up; None never does.
+        keep_serving: Share it as well, from the start and after it is complete.
+    """
+
+    source: Source
+    folder: Path
+    peers: tuple[PeerAddress, ...]
+    patience: float | None
+    keep_serving: bool
+
+
+def read_request(
+    source_text: str,
+    folder: Path,
+    peer_texts: tuple[str, ...],
+    *,
+    timeout: float | None,
+    keep_serving: bool,
+) -> GetRequest:
+    """Understand what was asked for before anything slow begins.
+
+    Raises:
+        RemoteError: The source or a peer's address makes no sense.
+        NoDataError: It names nobody to ask.
+        PathError: The source or the folder cannot be used.
+    """
+    source = read_source(source_text)
+    named = source.peers if isinstance(source, Magnet) else ()
+    peers = (*(PeerAddress.parse(peer) for peer in peer_texts), *named)
+    if not peers:
+        raise NoDataError(_nobody_to_ask(source))
+    _make_folder(folder)
+    return GetRequest(source, folder, peers, timeout, keep_serving)
+
+
+def _nobody_to_ask(source: Source) -> str:
+    if source.trackers:
+        return (
+            "It names trackers but no peer, and trackers are not asked yet. "
+            "Ask for a link that `torrent-onion seed` printed, or name a peer with --peer."
+        )
+    what = "This link" if isinstance(source, Magnet) else "A .torrent file without trackers"
+    return (
+        f"{what} names nobody who has the data. "
+        "Ask for a link that `torrent-onion seed` printed, or name a peer with --peer."
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PathError(
+            f"The folder {folder} cannot be made ({error.strerror}). Choose another with --dir."
+        ) from error
+
+
+async def get(request: GetRequest, tor_options: TorOptions, ui: Ui) -> None:
+    """Fetch until complete; with ``keep_serving`` serve until cancelled.
+
+    Raises:
+        TorError: Tor cannot be had.
+        NoDataError: Nothing arrived for the time allowed.
+        LocalError: The disk stands in the way.
+    """
+    async with AsyncExitStack() as stack:
+        tor = await stack.enter_async_context(open_tor_for(tor_options, ui))
+        onion = await _publish(tor, request, stack)
+        own = PeerAddress.of(onion.address, onion.port) if onion else None
+        session = await stack.enter_async_context(open_session(dial=tor.dial))
+        torrent = _add(session, request, onion, own)
+        await _fetch(torrent, request.patience, ui)
+        path = torrent.statistics().path or request.folder
+        ui.result("complete", {"path": str(path)}, text.printable(str(path)))
+        if own is not None:
+            announce_ready(
+                ui, hashes=torrent.info_hashes, name=torrent.name, own=own, torrent_file=None
+            )
+            await watch(torrent, ui)
+
+
+async def _publish(tor: Tor, request: GetRequest, stack: AsyncExitStack) -> OnionService | None:
+    if not request.keep_serving:
+        return None
+    return await stack.enter_async_context(tor.publish())
+
+
+def _add(
+    session: Session, request: GetRequest, onion: OnionService | None, own: PeerAddress | None
+) -> Torrent:
+    spec = TorrentSpec(request.source, folder=request.folder, peers=request.peers, own_address=own)
+    return session.add(spec, listener=onion.listener if onion else None)
+
+
+async def _fetch(torrent: Torrent, patience: float | None, ui: Ui) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, torrent, ui)
+        if patience is not None:
+            nursery.start_soon(give_up_when_silent, torrent, patience)
+        await torrent.wait_complete()
+        nursery.cancel_scope.cancel()

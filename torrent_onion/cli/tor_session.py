@@ -1,0 +1,57 @@
+"""Open Tor for a command, and say what it does in the meantime."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from platformdirs import user_state_path
+from tor_control.controller import Tor, TorConfig, open_tor
+
+from tor_control.events import Bootstrap, Connected, Lost, Restored, TorEvent, Warning_
+from torrent_onion.cli.options import TorOptions
+from torrent_onion.cli.ui import ALL, Ui
+
+
+@asynccontextmanager
+async def open_tor_for(options: TorOptions, ui: Ui) -> AsyncIterator[Tor]:
+    """Open Tor as the options say and report its events.
+
+    Raises:
+        TorError: There is no tor, or it does not reach its network.
+    """
+    async with open_tor(tor_config(options), partial(show_tor_event, ui)) as tor:
+        yield tor
+
+
+def tor_config(options: TorOptions) -> TorConfig:
+    """The options in the words of ``tor_control``."""
+    return TorConfig(
+        where=options.where,
+        binary=options.binary,
+        extra_torrc=options.torrc,
+        state=options.state or state_folder(),
+        allow_private_addresses=options.allow_private_addresses,
+    )
+
+
+def state_folder() -> Path:
+    """Where this user's programs keep what they need between runs."""
+    return user_state_path("torrent-onion", appauthor=False)
+
+
+def show_tor_event(ui: Ui, event: TorEvent) -> None:
+    """Tell people and programs what happens to Tor."""
+    match event:
+        case Connected(version=version, is_launched=is_launched, place=place):
+            origin = "one of our own" if is_launched else f"the one at {place}"
+            ui.note(f"Using Tor {version}, {origin}.")
+        case Bootstrap(percent=percent, summary=summary):
+            ui.tor(summary, percent)
+        case Warning_(text=words):
+            ui.warn(words)
+        case Lost(reason=reason):
+            ui.tor("lost", 0)
+            ui.warn(reason)
+        case Restored():
+            ui.tor("restored", ALL)

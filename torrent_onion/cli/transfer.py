@@ -1,0 +1,79 @@
+"""What seeding and fetching have in common: watching a torrent, and naming it for others."""
+
+import trio
+
+from torrent_onion.cli import text
+from torrent_onion.cli.ui import Ui
+from torrent_onion.core.identity import InfoHashes, PeerAddress
+from torrent_onion.core.magnet import Magnet
+from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.errors import NoDataError
+
+
+async def watch(torrent: Torrent, ui: Ui) -> None:
+    """Report how the torrent stands until it fails or this is cancelled.
+
+    Raises:
+        TorrentOnionError: Why it failed.
+    """
+    while True:
+        if torrent.error is not None:
+            raise torrent.error
+        ui.progress(torrent.statistics())
+        await trio.sleep(ui.interval)
+
+
+async def give_up_when_silent(torrent: Torrent, patience: float) -> None:
+    """Wait until nothing has arrived for so long.
+
+    Args:
+        torrent: Checking what is on disk does not count as silence.
+        patience: Seconds.
+
+    Raises:
+        NoDataError: That time has come.
+    """
+    before, since = _arrived(torrent.statistics()), trio.current_time()
+    while trio.current_time() - since < patience:
+        await trio.sleep(min(1.0, patience / 4))
+        statistics = torrent.statistics()
+        now = _arrived(statistics)
+        if now != before or statistics.state is TorrentState.CHECKING:
+            before, since = now, trio.current_time()
+    raise NoDataError(
+        f"Nothing has arrived for {text.duration(patience)}. "
+        "Ask whoever shares this whether they are online, and run the same again."
+    )
+
+
+def _arrived(statistics: TorrentStatistics) -> tuple[object, ...]:
+    """Changes with everything that a peer gives us: the metadata, then blocks."""
+    return statistics.state, statistics.total, statistics.downloaded
+
+
+def announce_ready(
+    ui: Ui, *, hashes: InfoHashes, name: str | None, own: PeerAddress, torrent_file: str | None
+) -> None:
+    """Print the link by which others reach us. Only call it once the descriptor is up.
+
+    Args:
+        ui: Where to.
+        hashes: The torrent's identity.
+        name: The torrent's name, for the link.
+        own: Our onion.
+        torrent_file: The path of the .torrent file that was written, if one was.
+    """
+    magnet = Magnet(info_hashes=hashes, name=name, peers=(own,)).to_uri()
+    fields: dict[str, object] = {
+        "magnet": magnet,
+        "info_hash": hashes.v1.hex() if hashes.v1 else None,
+        "info_hash_v2": hashes.v2.hex() if hashes.v2 else None,
+        "onion": own.host,
+        "port": own.port,
+        "torrent": torrent_file,
+    }
+    ui.note("Ready. Whoever has this link can fetch it while this command runs:")
+    ui.result("ready", {key: value for key, value in fields.items() if value is not None}, magnet)
+    ui.qr_code(magnet)
+    ui.note("Ctrl-C stops sharing.")

@@ -1,0 +1,313 @@
+"""What commands say, behind one small interface: JSON lines, plain lines, or a live terminal.
+
+Three rules. stdout is for results and nothing else; what goes on, warnings and errors go to stderr
+(with ``--json`` errors are events on stdout as well). Commands report what they know, as often as
+they like: each kind of output decides by itself how much of it is worth showing. Nothing here
+waits, so every method may be called from any task.
+
+The live terminal is in ``terminal.py``, which needs rich; this file needs nothing slow.
+"""
+
+import json
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TextIO
+
+from torrent_onion.cli import text
+from torrent_onion.cli.exit_codes import ExitCode, OutputClosed
+from torrent_onion.engine.statistics import TorrentState
+
+if TYPE_CHECKING:
+    from torrent_onion.cli.options import OutputOptions
+    from torrent_onion.engine.statistics import TorrentStatistics
+
+Clock = Callable[[], float]
+
+PLAIN_INTERVAL = 5.0
+"""Seconds between two plain lines about the same thing: enough for a log, few enough to read."""
+
+JSON_INTERVAL = 1.0
+"""Seconds between two events of one kind."""
+
+HEARTBEAT = 10.0
+"""Seconds after which a progress event is sent although nothing has changed.
+
+The program that reads our events then knows that we live; and when it is gone, the failing write
+ends us soon, so that no seeder stays behind.
+"""
+
+
+ALL = 100
+"""Per cent."""
+
+
+class Ui(ABC):
+    """Where a command reports to. Close it when the command is over."""
+
+    interval: float = 0.25
+    """Seconds between two looks at statistics that are worth the while."""
+
+    @abstractmethod
+    def tor(self, phase: str, percent: int | None) -> None:
+        """Tor is on its way: the phase in tor's own words, and per cent where they are known."""
+
+    @abstractmethod
+    def hashing(self, done: int, total: int) -> None:
+        """So many bytes have been hashed, to share or to verify them."""
+
+    @abstractmethod
+    def progress(self, statistics: "TorrentStatistics") -> None:
+        """How a transfer stands."""
+
+    @abstractmethod
+    def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
+        """What the user asked for, on stdout.
+
+        Args:
+            event: The event's name, for programs.
+            fields: What belongs to it, for programs.
+            words: The same for people: one or more lines, already safe to print.
+        """
+
+    @abstractmethod
+    def note(self, words: str) -> None:
+        """A line for people about what goes on."""
+
+    @abstractmethod
+    def warn(self, words: str) -> None:
+        """A line that people must not miss, even with ``--quiet``."""
+
+    @abstractmethod
+    def error(self, code: ExitCode, message: str) -> None:
+        """Why the command fails: one sentence and the way out."""
+
+    def qr_code(self, link: str) -> None:
+        """Show the link for a camera, where that makes sense."""
+        del link
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the terminal as it was. May be called twice."""
+
+
+class JsonUi(Ui):
+    """One JSON object a line on stdout; warnings for people on stderr.
+
+    Args:
+        stdout: For events.
+        stderr: For warnings.
+        quiet: Leave out what only tells that something goes on.
+        clock: Seconds, monotonic.
+    """
+
+    interval = JSON_INTERVAL
+
+    def __init__(
+        self, stdout: TextIO, stderr: TextIO, *, quiet: bool = False, clock: Clock = time.monotonic
+    ) -> None:
+        self._stdout = stdout
+        self._stderr = stderr
+        self._quiet = quiet
+        self._clock = clock
+        self._last: dict[str, tuple[dict[str, object], float]] = {}
+
+    def tor(self, phase: str, percent: int | None) -> None:
+        """Every phase is an event, at once."""
+        self._going_on("tor", {"phase": phase, "percent": percent}, now=True)
+
+    def hashing(self, done: int, total: int) -> None:
+        """At most one event a second, and one when all is done."""
+        self._going_on("hashing", {"done": done, "total": total}, now=done >= total)
+
+    def progress(self, statistics: "TorrentStatistics") -> None:
+        """At most one event a second; ``rate`` is what comes in, or goes out once complete."""
+        is_seeding = statistics.state is TorrentState.SEEDING
+        rate = statistics.upload_rate if is_seeding else statistics.download_rate
+        self._going_on(
+            "progress",
+            {
+                "state": statistics.state.value,
+                "done": statistics.done,
+                "total": statistics.total,
+                "rate": round(rate),
+                "peers": statistics.peers,
+                "uploaded": statistics.uploaded,
+            },
+        )
+
+    def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
+        """The fields alone; people are not listening."""
+        del words
+        self._write(event, fields)
+
+    def note(self, words: str) -> None:
+        """Nothing: programs have the events."""
+        del words
+
+    def warn(self, words: str) -> None:
+        """On stderr, for whoever looks there."""
+        write_line(self._stderr, f"Warning: {words}")
+
+    def error(self, code: ExitCode, message: str) -> None:
+        """An event like any other; it is the last."""
+        self._write("error", {"code": int(code), "message": message})
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+    def _going_on(self, event: str, fields: dict[str, object], *, now: bool = False) -> None:
+        """Write the event unless it is too soon, or says nothing new.
+
+        Args:
+            event: Its name.
+            fields: Its content.
+            now: It is never too soon for this one.
+        """
+        if self._quiet:
+            return
+        at = self._clock()
+        before, last = self._last.get(event, ({}, -HEARTBEAT))
+        age = at - last
+        due = now or age >= JSON_INTERVAL
+        if (fields != before and due) or age >= HEARTBEAT:
+            self._last[event] = (fields, at)
+            self._write(event, fields)
+
+    def _write(self, event: str, fields: Mapping[str, object]) -> None:
+        write_line(self._stdout, json.dumps({"event": event, **fields}))
+
+
+class PlainUi(Ui):
+    """Lines that suit a log, a pipe or a screen reader: few, and each complete.
+
+    Args:
+        stdout: For results.
+        stderr: For the rest.
+        quiet: Only results, warnings and errors.
+        clock: Seconds, monotonic.
+    """
+
+    interval = 1.0
+
+    def __init__(
+        self, stdout: TextIO, stderr: TextIO, *, quiet: bool = False, clock: Clock = time.monotonic
+    ) -> None:
+        self._stdout = stdout
+        self._stderr = stderr
+        self._quiet = quiet
+        self._clock = clock
+        self._last: dict[str, tuple[str, float]] = {}
+
+    def tor(self, phase: str, percent: int | None) -> None:
+        """A line every few seconds, and one when Tor is connected."""
+        label = "Tor" if percent is None else f"Tor {percent}%"
+        self._going_on("tor", f"{label}: {text.printable(phase)}", now=percent in {None, ALL})
+
+    def hashing(self, done: int, total: int) -> None:
+        """A line every few seconds, and one when all is done."""
+        self._going_on("hashing", f"Hashing: {amount(done, total)}", now=done >= total)
+
+    def progress(self, statistics: "TorrentStatistics") -> None:
+        """A line every few seconds, and one as soon as the state has changed."""
+        kind = statistics.state.value
+        self._going_on(kind, f"{state_label(statistics)}: {transfer_words(statistics)}")
+
+    def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
+        """The words, on stdout."""
+        del event, fields
+        if words:
+            write_line(self._stdout, words)
+
+    def note(self, words: str) -> None:
+        """On stderr, unless that is unwanted."""
+        if not self._quiet:
+            write_line(self._stderr, words)
+
+    def warn(self, words: str) -> None:
+        """On stderr, always."""
+        write_line(self._stderr, f"Warning: {words}")
+
+    def error(self, code: ExitCode, message: str) -> None:
+        """On stderr, always; the shell has the code."""
+        del code
+        write_line(self._stderr, f"Error: {text.printable(message)}")
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+    def _going_on(self, kind: str, line: str, *, now: bool = False) -> None:
+        at = self._clock()
+        before, last = self._last.get(kind, ("", -PLAIN_INTERVAL))
+        if line != before and (now or at - last >= PLAIN_INTERVAL):
+            self._last[kind] = (line, at)
+            self.note(line)
+
+
+def amount(done: int, total: int) -> str:
+    """``12.0 MB of 64.0 MB (18%)``."""
+    return f"{text.size(done)} of {text.size(total)} ({text.percent(done, total)})"
+
+
+_LABELS = {
+    TorrentState.FETCHING_METADATA: "Asking",
+    TorrentState.CHECKING: "Checking",
+    TorrentState.DOWNLOADING: "Fetching",
+    TorrentState.SEEDING: "Serving",
+    TorrentState.FAILED: "Failed",
+    TorrentState.STOPPED: "Stopped",
+}
+
+
+def state_label(statistics: "TorrentStatistics") -> str:
+    """One word for what a torrent is busy with."""
+    return _LABELS[statistics.state]
+
+
+def transfer_words(statistics: "TorrentStatistics") -> str:
+    """What a torrent is busy with, in under 70 characters."""
+    peers = text.count(statistics.peers, "peer")
+    match statistics.state:
+        case TorrentState.FETCHING_METADATA:
+            return f"for the list of files, {peers}"
+        case TorrentState.CHECKING:
+            return f"{amount(statistics.checked, statistics.total)} of what is on disk"
+        case TorrentState.DOWNLOADING:
+            rate = statistics.download_rate
+            parts = [amount(statistics.done, statistics.total), text.rate(rate)]
+            left = text.time_left(statistics.done, statistics.total, rate)
+            parts += [f"{left} left"] if left else []
+            return ", ".join([*parts, peers])
+        case TorrentState.SEEDING:
+            sent = text.size(statistics.uploaded)
+            return f"{peers}, {text.rate(statistics.upload_rate)}, {sent} sent"
+        case TorrentState.FAILED | TorrentState.STOPPED:
+            return text.printable(statistics.error or "")
+
+
+def write_line(stream: TextIO, line: str) -> None:
+    """Write one line and flush it.
+
+    Raises:
+        OutputClosed: Whoever read the stream is gone.
+    """
+    try:
+        stream.write(f"{line}\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise OutputClosed from None
+
+
+def choose_ui(output: "OutputOptions") -> Ui:
+    """The kind of output that suits the options and where stderr goes."""
+    if output.json:
+        return JsonUi(sys.stdout, sys.stderr, quiet=output.quiet)
+    # With --verbose the log shares stderr, and would break a live display.
+    is_live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    if is_live and not output.quiet and not output.verbose:
+        from torrent_onion.cli.terminal import TerminalUi
+
+        return TerminalUi(sys.stdout, sys.stderr)
+    return PlainUi(sys.stdout, sys.stderr, quiet=output.quiet)
