@@ -11,8 +11,13 @@ from torrent_onion.engine.storage import Storage
 Progress = Callable[[int, int], None]
 """``progress(bytes done, bytes in all)``, called in the event loop."""
 
+
+def no_progress(_done: int, _total: int) -> None:
+    """For those who do not look."""
+
+
 _BATCH_BYTES = 8 << 20
-"""Bytes checked for each hop to a thread: long enough to hide the hop, short enough for progress."""
+"""Bytes checked for each hop to a thread: enough to hide the hop, few enough for progress."""
 
 
 async def check_pieces(

@@ -1,4 +1,4 @@
-"""The only threads on the BitTorrent side: a bounded pool for what blocks on disk and for hashing."""
+"""The only threads on the BitTorrent side: a bounded pool for the disk and for hashing."""
 
 import os
 from collections.abc import Callable

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from torrent_onion.core.metainfo import Info
-from torrent_onion.core.piece_layout import FileSpan
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
-from torrent_onion.engine.file_handles import FileHandles
+from torrent_onion.engine.piece_files import DataMissingError, PieceFiles
 from torrent_onion.engine.placement import Placement
 from torrent_onion.engine.read_cache import ReadCache
 from torrent_onion.errors import StorageError
@@ -22,7 +21,7 @@ VerifyPiece = Callable[[int, memoryview], bool]
 
 
 class Storage:
-    """Reads, writes and verifies pieces. Only the methods marked async may be awaited on."""
+    """Reads, writes and verifies pieces; each async method is one hop to a thread."""
 
     def __init__(
         self,
@@ -38,8 +37,8 @@ class Storage:
         self._placement = placement
         self._verify = verify
         self._threads = threads
-        self._handles = FileHandles(placement.root, placement.names, writable=writable)
-        self._cache = ReadCache(self._layout, self._read_now)
+        self._files = PieceFiles(info.layout, placement, writable=writable)
+        self._cache = ReadCache(info.layout, self._files.read)
 
     @property
     def placement(self) -> Placement:
@@ -54,13 +53,15 @@ class Storage:
 
         Raises:
             StorageError: The disk refused the data.
+
+        Cancelling before the thread has begun writes nothing; later it has no effect.
         """
 
         def verify_and_write() -> bool:
             view = memoryview(data)
             if not self._verify(index, view):
                 return False
-            self._write_now(index, view)
+            self._files.write(index, view)
             return True
 
         return await self._threads.run(verify_and_write)
@@ -86,19 +87,22 @@ class Storage:
             StorageError: The disk cannot be read.
         """
         try:
-            data = self._read_now(index, 0, self._layout.piece_size(index))
-        except _DataMissing:
+            data = self._files.read(index, 0, self._layout.piece_size(index))
+        except DataMissingError:
             return False
         return self._verify(index, memoryview(data))
 
     async def create_empty_files(self) -> None:
-        """Make the files that hold no byte, for no piece ever would."""
+        """Make the files that hold no byte, for no piece ever would.
+
+        Raises:
+            StorageError: The disk refused.
+        """
 
         def create() -> None:
             for file, length in enumerate(self._lengths):
                 if length == 0 and self._placement.names[file] is not None:
-                    with disk_errors(self._handles.path(file)), self._handles.lease(file):
-                        pass
+                    self._touch(file)
 
         await self._threads.run(create)
 
@@ -112,64 +116,23 @@ class Storage:
         def sync_and_rename() -> None:
             for file, name in enumerate(self._placement.names):
                 if name is not None:
-                    with disk_errors(self._handles.path(file)), self._handles.lease(file) as fd:
-                        os.fsync(fd)
+                    self._touch(file, sync=True)
             _rename_new(self._placement, final)
-            self._handles.rename_top(self._placement.top, final.top)
+            self._files.handles.rename_top(self._placement.top, final.top)
             self._placement = final
 
         await self._threads.run(sync_and_rename)
 
     def close(self) -> None:
         """Close the files and forget what was read."""
-        self._handles.close()
+        self._files.handles.close()
         self._cache.clear()
 
-    def _read_now(self, index: int, begin: int, length: int) -> bytearray:
-        """Bytes of a piece from the disk; padding reads as zeros."""
-        data = bytearray(length)
-        view = memoryview(data)
-        done = 0
-        for span in self._layout.spans(index, begin, length):
-            if self._placement.names[span.file] is not None:
-                self._read_span(span, view[done : done + span.length])
-            done += span.length
-        return data
-
-    def _read_span(self, span: FileSpan, into: memoryview) -> None:
-        path = self._handles.path(span.file)
-        try:
-            with disk_errors(path), self._handles.lease(span.file) as fd:
-                done = 0
-                while done < span.length:
-                    n = os.preadv(fd, [into[done:]], span.offset + done)
-                    if n == 0:
-                        raise _DataMissing(f"{path} is shorter than it was. Share it again.")
-                    done += n
-        except StorageError as error:
-            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-                raise _DataMissing(str(error)) from error
-            raise
-
-    def _write_now(self, index: int, data: memoryview) -> None:
-        done = 0
-        for span in self._layout.spans(index, 0, len(data)):
-            if self._placement.names[span.file] is not None:
-                self._write_span(span, data[done : done + span.length])
-            done += span.length
-
-    def _write_span(self, span: FileSpan, data: memoryview) -> None:
-        with (
-            disk_errors(self._handles.path(span.file)),
-            self._handles.lease(span.file) as fd,
-        ):
-            done = 0
-            while done < span.length:
-                done += os.pwrite(fd, data[done:], span.offset + done)
-
-
-class _DataMissing(StorageError):
-    """The file is not there, or ends before the bytes that were asked for."""
+    def _touch(self, file: int, *, sync: bool = False) -> None:
+        handles = self._files.handles
+        with disk_errors(handles.path(file)), handles.lease(file) as fd:
+            if sync:
+                os.fsync(fd)
 
 
 def _rename_new(old: Placement, new: Placement) -> None:

@@ -210,7 +210,7 @@ class Torrent:
         info = self.known_info
         self._have = have
         self._picker = PiecePicker(info.layout, have.copy(), rng=self.rng)
-        self._done = sum(info.data_length(index) for index in have.indices())
+        self._done = sum(_data_length(info, index) for index in have.indices())
         self.state = TorrentState.DOWNLOADING
         for peer in self.peers.values():
             for index in have.indices():
@@ -400,9 +400,10 @@ class Torrent:
         if picker is None or have is None:
             raise RuntimeError("a piece came before the data was checked")
         index = download.index
-        picker.piece_verified(index)
+        for key in picker.piece_verified(index):
+            self._ban(self.peers.get(key))
         have.set(index)
-        self._done += self.known_info.data_length(index)
+        self._done += _data_length(self.known_info, index)
         for peer in self.peers.values():
             if peer.pieces is None or not peer.pieces[index]:
                 peer.send(messages.Have(index))
@@ -497,3 +498,9 @@ def _as_candidate(peer: Peer, now: float) -> Candidate:
         connected_since=peer.connected_since,
         unchoked=not peer.am_choking,
     )
+
+
+def _data_length(info: Info, index: int) -> int:
+    """Bytes of files in a piece, padding not counted."""
+    spans = info.layout.spans(index, 0, info.layout.piece_size(index))
+    return sum(span.length for span in spans if not info.files[span.file].is_pad)

@@ -1,0 +1,182 @@
+"""Whole transfers between sessions of ours over a network in memory."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.engine.helpers import ContentMaker, MemoryNetwork, tree
+from torrent_onion.core.identity import PeerAddress
+from torrent_onion.core.magnet import Magnet
+from torrent_onion.core.metainfo import Metainfo
+from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.session import Session, open_session
+from torrent_onion.engine.statistics import TorrentState
+from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.errors import StorageError
+
+PIECE = 32768
+
+
+@asynccontextmanager
+async def seeding(
+    network: MemoryNetwork, content: Path, number: int = 1
+) -> AsyncIterator[tuple[Metainfo, PeerAddress, Session]]:
+    """A session that seeds a folder at an address of the network."""
+    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    address, listener = network.listen(number)
+    async with open_session(dial=network.dial) as session:
+        spec = TorrentSpec(metainfo, content.parent, shared_path=content, own_address=address)
+        await session.add(spec, listener=listener).wait_complete()
+        yield metainfo, address, session
+
+
+async def fetch(network: MemoryNetwork, spec: TorrentSpec) -> None:
+    with trio.fail_after(60):
+        async with open_session(dial=network.dial) as session:
+            await session.add(spec).wait_complete()
+
+
+async def test_a_folder_arrives_whole(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    async with seeding(network, content) as (metainfo, address, _):
+        await fetch(network, TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
+    assert tree(tmp_path / "get" / content.name) == tree(content)
+    assert [path.name for path in (tmp_path / "get").iterdir()] == [content.name]
+
+
+async def test_a_single_file_by_magnet_link_alone(network: MemoryNetwork, tmp_path: Path) -> None:
+    content = tmp_path / "seed" / "one file.bin"
+    content.parent.mkdir()
+    content.write_bytes(random.Random(3).randbytes(3 * PIECE + 1))
+    async with seeding(network, content) as (metainfo, address, _):
+        magnet = Magnet(info_hashes=metainfo.info.info_hashes, peers=(address,))
+        await fetch(network, TorrentSpec(magnet, tmp_path / "get", peers=magnet.peers))
+    assert (tmp_path / "get" / "one file.bin").read_bytes() == content.read_bytes()
+
+
+async def test_a_second_run_goes_on_where_the_first_ended(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    async with seeding(network, content) as (metainfo, address, session):
+        spec = TorrentSpec(metainfo, tmp_path / "get", peers=(address,))
+        async with open_session(dial=network.dial) as first:
+            torrent = first.add(spec)
+            while torrent.statistics().done < 5 * PIECE:
+                await trio.lowlevel.checkpoint()
+        assert not (tmp_path / "get" / content.name).exists()
+        sent_at_first = session.torrents[0].statistics().uploaded
+        await fetch(network, spec)
+        sent = session.torrents[0].statistics().uploaded
+        total = metainfo.info.total_length
+        assert sent - sent_at_first <= total - 5 * PIECE + PIECE
+    assert tree(tmp_path / "get" / content.name) == tree(content)
+
+
+async def test_damaged_partial_data_is_found_and_fetched_anew(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    partial = tmp_path / "get" / (content.name + ".part")
+    make_content(tmp_path / "get").rename(partial)
+    with (partial / "a" / "first.bin").open("r+b") as file:
+        file.seek(40_000)
+        file.write(b"damage")
+    (partial / "empty.txt").unlink()
+    async with seeding(network, content) as (metainfo, address, session):
+        await fetch(network, TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
+        assert session.torrents[0].statistics().uploaded == PIECE
+    assert tree(tmp_path / "get" / content.name) == tree(content)
+
+
+async def test_complete_data_is_recognised_without_any_peer(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    await fetch(network, TorrentSpec(metainfo, content.parent))
+    assert network.dialled == []
+
+
+async def test_other_data_under_the_final_name_is_never_touched(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    precious = tmp_path / "get" / content.name / "a" / "first.bin"
+    precious.parent.mkdir(parents=True)
+    precious.write_bytes(b"precious")
+    with pytest.raises(StorageError, match="exists already"):
+        await fetch(network, TorrentSpec(metainfo, tmp_path / "get"))
+    assert tree(tmp_path / "get") == {f"{content.name}/a/first.bin": b"precious"}
+
+
+async def test_two_getters_and_two_seeders(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    async with (
+        seeding(network, content, 1) as (metainfo, first, _),
+        seeding(network, content, 2) as (_, second, _),
+        trio.open_nursery() as nursery,
+    ):
+        for name in ("one", "two"):
+            spec = TorrentSpec(metainfo, tmp_path / name, peers=(first, second))
+            nursery.start_soon(fetch, network, spec)
+    for name in ("one", "two"):
+        assert tree(tmp_path / name / content.name) == tree(content)
+
+
+async def test_getters_serve_each_other(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    async with seeding(network, content) as (metainfo, seeder, _):
+        middle, listener = network.listen(7)
+        async with open_session(dial=network.dial) as session:
+            spec = TorrentSpec(metainfo, tmp_path / "middle", peers=(seeder,), own_address=middle)
+            torrent = session.add(spec, listener=listener)
+            await torrent.wait_complete()
+            assert torrent.state is TorrentState.SEEDING
+            await fetch(network, TorrentSpec(metainfo, tmp_path / "last", peers=(middle,)))
+            assert torrent.statistics().uploaded == metainfo.info.total_length
+    assert tree(tmp_path / "last" / content.name) == tree(content)
+
+
+async def test_each_torrent_has_an_isolation_of_its_own(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    async with seeding(network, content) as (metainfo, address, _):
+        for name in ("one", "two"):
+            await fetch(network, TorrentSpec(metainfo, tmp_path / name, peers=(address,)))
+    tokens = [isolation for _, isolation in network.dialled]
+    assert len(tokens) == len(set(tokens)) == 2
+    assert all(len(token) >= 32 for token in tokens)
+
+
+async def test_a_file_that_vanishes_while_it_is_shared_ends_its_torrent_only(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    other = make_content(tmp_path / "other")
+    async with seeding(network, content) as (metainfo, address, session):
+        (content / "a" / "deeper" / "second.bin").unlink()
+        kept = session.add(
+            TorrentSpec(
+                (await create_torrent(other, piece_length=2 * PIECE)).metainfo,
+                other.parent,
+                shared_path=other,
+            )
+        )
+        with trio.move_on_after(5):
+            await fetch(network, TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
+        assert session.torrents[0].state is TorrentState.FAILED
+        assert "second.bin" in str(session.torrents[0].statistics().error)
+        assert kept.state is TorrentState.SEEDING

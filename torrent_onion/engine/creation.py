@@ -1,0 +1,117 @@
+"""Make a torrent from files on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from torrent_onion.core.merkle import HASH_LENGTH, root_of_piece_layer
+from torrent_onion.core.metainfo import FileEntry, Metainfo, TorrentFormat, make_layout
+from torrent_onion.core.metainfo_build import build_info, choose_piece_length, plan_files
+from torrent_onion.core.piece_layout import PieceLayout
+from torrent_onion.engine.checking import Progress, no_progress
+from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.hashing import PieceHasher, hash_all_pieces
+from torrent_onion.engine.piece_files import PieceFiles
+from torrent_onion.engine.placement import Placement
+from torrent_onion.engine.scan import Scan, scan
+from torrent_onion.errors import PathError
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A torrent that was made.
+
+    Attributes:
+        metainfo: The torrent.
+        left_out: Paths below the folder that are not in it, each with the reason in brackets.
+    """
+
+    metainfo: Metainfo
+    left_out: tuple[str, ...]
+
+
+async def create_torrent(
+    path: Path,
+    *,
+    torrent_format: TorrentFormat = TorrentFormat.V1,
+    piece_length: int | None = None,
+    trackers: Sequence[Sequence[str]] = (),
+    include_hidden: bool = False,
+    threads: DiskThreads | None = None,
+    progress: Progress = no_progress,
+) -> Creation:
+    """Hash a file or a folder.
+
+    Args:
+        path: What to share.
+        torrent_format: Which hashes to make.
+        piece_length: Bytes; None chooses by the size of the content.
+        trackers: Tiers of announce URLs (BEP 12).
+        include_hidden: Take hidden files and the droppings of desktops too.
+        threads: Where to hash; None makes a pool.
+        progress: Called with bytes hashed and bytes in all.
+
+    Raises:
+        PathError: There is nothing that can be shared, or it changed while it was read.
+        StorageError: It cannot be read.
+
+    Cancelling waits for the pieces that are being hashed.
+    """
+    threads = threads or DiskThreads()
+    path = await threads.run(path.resolve)
+    found = await threads.run(lambda: scan(path, include_hidden=include_hidden))
+    piece_length = piece_length or choose_piece_length(sum(file.length for file in found.files))
+    is_single_file = await threads.run(path.is_file)
+    entries = plan_files(path.name, found.files, piece_length, torrent_format)
+    layout = make_layout(entries, piece_length, torrent_format)
+    files = PieceFiles(layout, _placement(path, entries, is_single_file), writable=False)
+    hasher = PieceHasher(files, layout, [entry.length for entry in entries], torrent_format)
+    try:
+        hashes = await hash_all_pieces(hasher, layout, threads, progress)
+    finally:
+        files.handles.close()
+    await threads.run(lambda: _refuse_change(path, found, include_hidden))
+    layers: dict[bytes, bytes] = {}
+    if torrent_format is not TorrentFormat.V1:
+        entries, layers = _with_roots(entries, layout, hashes.v2)
+    info = build_info(
+        path.name,
+        entries,
+        piece_length=piece_length,
+        torrent_format=torrent_format,
+        is_single_file=is_single_file,
+        piece_hashes=hashes.v1,
+    )
+    tiers = tuple(tuple(tier) for tier in trackers)
+    return Creation(Metainfo(info, trackers=tiers, piece_layers=layers), found.left_out)
+
+
+def _placement(path: Path, entries: Sequence[FileEntry], is_single_file: bool) -> Placement:  # noqa: FBT001 - a fact, not an option
+    if is_single_file:
+        return Placement(path.parent, (PurePosixPath(path.name),))
+    names = (None if entry.is_pad else PurePosixPath(path.name, *entry.path) for entry in entries)
+    return Placement(path.parent, tuple(names))
+
+
+def _refuse_change(path: Path, before: Scan, include_hidden: bool) -> None:  # noqa: FBT001 - passed through
+    if scan(path, include_hidden=include_hidden).files != before.files:
+        raise PathError(f"{path} changed while it was read. Wait until it is still, and try again.")
+
+
+def _with_roots(
+    entries: Sequence[FileEntry], layout: PieceLayout, piece_hashes: bytes
+) -> tuple[tuple[FileEntry, ...], dict[bytes, bytes]]:
+    """Put the root of its tree into each file, and collect the piece layers (BEP 52)."""
+    rooted: list[FileEntry] = []
+    layers: dict[bytes, bytes] = {}
+    for number, entry in enumerate(entries):
+        if entry.is_pad or not entry.length:
+            rooted.append(entry)
+            continue
+        pieces = layout.pieces_of_file(number)
+        root = layer = piece_hashes[pieces.start * HASH_LENGTH : pieces.stop * HASH_LENGTH]
+        if len(pieces) > 1:
+            root = root_of_piece_layer(layer, layout.piece_length)
+            layers[root] = layer
+        rooted.append(replace(entry, pieces_root=root))
+    return tuple(rooted), layers

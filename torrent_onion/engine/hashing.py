@@ -1,0 +1,107 @@
+"""Hash content for a new torrent, on all cores, in one pass over the disk."""
+
+import hashlib
+from dataclasses import dataclass
+
+from torrent_onion.core.merkle import piece_root
+from torrent_onion.core.metainfo import TorrentFormat
+from torrent_onion.core.piece_layout import BLOCK_SIZE, PieceLayout
+from torrent_onion.engine.checking import Progress
+from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.parallel import for_each_batch
+from torrent_onion.engine.piece_files import PieceFiles
+
+_BATCH_BYTES = 8 << 20
+"""Bytes hashed for each hop to a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceHashes:
+    """Hashes of consecutive pieces, joined.
+
+    Attributes:
+        v1: 20 bytes a piece, SHA-1 (BEP 3); empty for a v2 torrent.
+        v2: 32 bytes a piece, what its blocks hash to in the file's tree (BEP 52); empty for v1.
+    """
+
+    v1: bytes
+    v2: bytes
+
+
+class PieceHasher:
+    """Hashes pieces of content that is laid out already; its methods run in threads."""
+
+    def __init__(
+        self,
+        files: PieceFiles,
+        layout: PieceLayout,
+        lengths: list[int],
+        torrent_format: TorrentFormat,
+    ) -> None:
+        self._files = files
+        self._layout = layout
+        self._lengths = lengths
+        self._want_v1 = torrent_format is not TorrentFormat.V2
+        self._want_v2 = torrent_format is not TorrentFormat.V1
+
+    def hash(self, pieces: range) -> PieceHashes:
+        """Read and hash some pieces.
+
+        Raises:
+            StorageError: A file cannot be read, or became shorter.
+        """
+        v1, v2 = bytearray(), bytearray()
+        for index in pieces:
+            data = self._files.read(index, 0, self._layout.piece_size(index))
+            if self._want_v1:
+                v1 += hashlib.sha1(data, usedforsecurity=False).digest()
+            if self._want_v2:
+                v2 += self._tree_hash(index, memoryview(data))
+        return PieceHashes(bytes(v1), bytes(v2))
+
+    def _tree_hash(self, index: int, data: memoryview) -> bytes:
+        # Pieces of v2 torrents are aligned to files: what follows the first file is padding.
+        span = self._layout.spans(index, 0, len(data))[0]
+        return piece_root(
+            hash_blocks(data[: span.length]),
+            file_length=self._lengths[span.file],
+            piece_length=self._layout.piece_length,
+        )
+
+
+def hash_blocks(data: memoryview) -> bytes:
+    """SHA-256 of every 16 KiB, joined: the leaves of BEP 52."""
+    return b"".join(
+        [
+            hashlib.sha256(data[start : start + BLOCK_SIZE]).digest()
+            for start in range(0, len(data), BLOCK_SIZE)
+        ]
+    )
+
+
+async def hash_all_pieces(
+    hasher: PieceHasher, layout: PieceLayout, threads: DiskThreads, progress: Progress
+) -> PieceHashes:
+    """Hash the whole content, with progress in bytes.
+
+    Raises:
+        StorageError: A file cannot be read, or became shorter.
+
+    Cancelling waits for the pieces that are being hashed.
+    """
+    parts: dict[int, PieceHashes] = {}
+    total = layout.num_pieces * layout.piece_length
+    hashed = 0
+
+    def done(pieces: range, hashes: PieceHashes) -> None:
+        nonlocal hashed
+        parts[pieces.start] = hashes
+        hashed += len(pieces) * layout.piece_length
+        progress(min(hashed, total), total)
+
+    batch = max(1, _BATCH_BYTES // layout.piece_length)
+    await for_each_batch(threads, layout.num_pieces, batch, hasher.hash, done)
+    in_order = [parts[start] for start in sorted(parts)]
+    return PieceHashes(
+        b"".join(part.v1 for part in in_order), b"".join(part.v2 for part in in_order)
+    )

@@ -1,0 +1,81 @@
+"""Pieces as bytes in files: where a piece's parts lie, read and written.
+
+Everything here blocks and is called in threads. Padding (a file without a name) reads as zeros and
+is never written.
+"""
+
+import os
+
+from torrent_onion.core.piece_layout import FileSpan, PieceLayout
+from torrent_onion.engine.disk_errors import disk_errors
+from torrent_onion.engine.file_handles import FileHandles
+from torrent_onion.engine.placement import Placement
+from torrent_onion.errors import StorageError
+
+
+class DataMissingError(StorageError):
+    """A file is not there, or ends before the bytes that were asked for."""
+
+
+class PieceFiles:
+    """The files of one torrent, addressed by piece."""
+
+    def __init__(self, layout: PieceLayout, placement: Placement, *, writable: bool) -> None:
+        self._layout = layout
+        self._is_virtual = [name is None for name in placement.names]
+        self.handles = FileHandles(placement.root, placement.names, writable=writable)
+
+    def read(self, index: int, begin: int, length: int) -> bytearray:
+        """Read a part of a piece.
+
+        Raises:
+            DataMissingError: It is not there, or not all of it.
+            StorageError: It cannot be read.
+        """
+        data = bytearray(length)
+        self.read_into(index, begin, memoryview(data))
+        return data
+
+    def read_into(self, index: int, begin: int, buffer: memoryview) -> None:
+        """The same into a buffer whose length says how much."""
+        done = 0
+        for span in self._layout.spans(index, begin, len(buffer)):
+            part = buffer[done : done + span.length]
+            if self._is_virtual[span.file]:
+                part[:] = bytes(span.length)
+            else:
+                self._read_span(span, part)
+            done += span.length
+
+    def write(self, index: int, data: memoryview) -> None:
+        """Write a whole piece.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        done = 0
+        for span in self._layout.spans(index, 0, len(data)):
+            if not self._is_virtual[span.file]:
+                self._write_span(span, data[done : done + span.length])
+            done += span.length
+
+    def _read_span(self, span: FileSpan, into: memoryview) -> None:
+        path = self.handles.path(span.file)
+        try:
+            with disk_errors(path), self.handles.lease(span.file) as fd:
+                done = 0
+                while done < span.length:
+                    n = os.preadv(fd, [into[done:]], span.offset + done)
+                    if n == 0:
+                        raise DataMissingError(f"{path} is shorter than it was. Share it again.")
+                    done += n
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                raise DataMissingError(str(error)) from error
+            raise
+
+    def _write_span(self, span: FileSpan, data: memoryview) -> None:
+        with disk_errors(self.handles.path(span.file)), self.handles.lease(span.file) as fd:
+            done = 0
+            while done < span.length:
+                done += os.pwrite(fd, data[done:], span.offset + done)
