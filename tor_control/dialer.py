@@ -184,6 +184,8 @@ async def _connected_socket(endpoint: Endpoint) -> trio.socket.SocketType:
             address = (host, port)
     connection = trio.socket.socket(family, socket.SOCK_STREAM)
     try:
+        if family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await connection.connect(address)
     except BaseException:
         connection.close()
