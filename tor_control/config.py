@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MINIMUM_VERSION = (0, 4, 7)
+"""The oldest tor with congestion control (proposal 324), without which an onion is slow."""
+
 STALL_AFTER = 120.0
 """Seconds without progress of the bootstrap until we give up; slow bridges pause for a minute."""
 

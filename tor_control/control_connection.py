@@ -261,7 +261,8 @@ async def open_control(endpoint: Endpoint, credentials: Credentials) -> ControlC
     """Open a control connection and authenticate; the caller closes it (``async with``).
 
     Raises:
-        ControlFailed: Nothing answers there, or nothing that is a control port.
+        ControlUnreachable: Nothing answers there.
+        ControlFailed: What answers there is no control port.
         AuthenticationFailed: It does not let us in.
     """
     connection = ControlConnection()

@@ -9,12 +9,14 @@
     ├── TorLaunchFailed              our own tor did not start, or ended at once
     ├── BootstrapStalled             tor runs, but the network is out of its reach
     ├── ControlFailed                the control port
+    │   ├── ControlUnreachable       nothing answers where it should be
     │   ├── AuthenticationFailed     it wants a password or cookie that we do not have
     │   ├── CommandFiltered          something between us and tor forbids the command
     │   └── CommandRejected          tor answered no (``code`` has its number)
     ├── TorLost                      tor was there and is gone
     ├── PublishFailed                the onion service could not be published
     ├── ListenFailed                 no place for the onion service to forward to
+    ├── PrivateNetworkFailed         a Tor network on this machine alone did not come up
     ├── InvalidEndpoint              (also a ValueError) text that names no place of a tor
     ├── InvalidOnionAddress          (also a ValueError) text or key that cannot be a v3 address
     └── DialError                    (also an OSError) this one connection could not be made
@@ -85,6 +87,10 @@ class ControlFailed(TorError):
     )
 
 
+class ControlUnreachable(ControlFailed):
+    """Nothing answers where the control port should be."""
+
+
 class AuthenticationFailed(ControlFailed):
     """The control port wants a password or a cookie that we do not have."""
 
@@ -150,6 +156,12 @@ class InvalidEndpoint(TorError, ValueError):
     """Text that names no place where a tor could be: a wrong option or environment variable."""
 
     text = "This names no place of a tor; write tcp:HOST:PORT or unix:/PATH."
+
+
+class PrivateNetworkFailed(TorError):
+    """The Tor network on this machine alone, for tests and the demo, did not come up."""
+
+    text = "The private Tor network did not start; try again with an empty folder."
 
 
 class InvalidOnionAddress(TorError, ValueError):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from tor_control.config import TorConfig
+from tor_control.config import MINIMUM_VERSION, TorConfig
 from tor_control.control_connection import ControlConnection, Credentials, open_control
 from tor_control.control_text import parse_version
 from tor_control.endpoints import UnixEndpoint
@@ -30,9 +30,6 @@ from tor_control.errors import (
 from tor_control.keeper_client import Keeper, TorRun
 from tor_control.tor_slot import TorSlot, choose_socket_folder, take_slot
 from tor_control.torrc import Torrc
-
-MINIMUM_VERSION = (0, 4, 7)
-"""The oldest tor with congestion control (proposal 324), without which an onion is slow."""
 
 USUAL_FOLDERS = ("/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/local/bin")
 """Where tor often is although PATH does not say so."""

@@ -17,7 +17,7 @@ import stem.response
 import stem.socket
 
 from tor_control.endpoints import Endpoint, UnixEndpoint
-from tor_control.errors import AuthenticationFailed, ControlFailed, TorLost
+from tor_control.errors import AuthenticationFailed, ControlFailed, ControlUnreachable, TorLost
 from tor_control.secret import Secret
 
 # It would log whole commands at its trace level, private keys included.
@@ -102,18 +102,29 @@ def connect(endpoint: Endpoint) -> object:
         A ``stem.socket.ControlSocket``.
 
     Raises:
-        ControlFailed: Nothing answers there.
+        ControlUnreachable: Nothing answers there.
+        AuthenticationFailed: The file system does not let us in.
     """
     try:
         if isinstance(endpoint, UnixEndpoint):
             return stem.socket.ControlSocketFile(endpoint.path)
         return stem.socket.ControlPort(endpoint.host, endpoint.port)
     except stem.SocketError as error:
-        reason = getattr(error.args[0], "strerror", None) if error.args else None
-        raise ControlFailed(
-            f"Tor's control port {endpoint} cannot be reached ({reason or error}); "
-            "check that Tor runs and that you may use it, or take --tor launch."
-        ) from None
+        raise _unreachable(endpoint, error.args[0] if error.args else None) from None
+
+
+def _unreachable(endpoint: Endpoint, cause: object) -> ControlFailed:
+    """Say in a sentence why there is no connection."""
+    if isinstance(cause, PermissionError):
+        return AuthenticationFailed(
+            f"You may not use Tor's control port {endpoint}; become a member of the group that may "
+            "(on Debian: debian-tor), or use --tor launch."
+        )
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    return ControlUnreachable(
+        f"Tor's control port {endpoint} cannot be reached ({reason or 'no answer'}); "
+        "check that Tor runs there, or use --tor launch."
+    )
 
 
 def _escaped(password: Secret | None) -> str | None:
