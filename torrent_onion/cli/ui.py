@@ -247,8 +247,8 @@ class PlainUi(Ui):
 
 
 def amount(done: int, total: int) -> str:
-    """``12.0 MB of 64.0 MB (18%)``."""
-    return f"{text.size(done)} of {text.size(total)} ({text.percent(done, total)})"
+    """``18% of 64.0 MB``."""
+    return f"{text.percent(done, total)} of {text.size(total)}"
 
 
 _LABELS = {
@@ -273,7 +273,7 @@ def transfer_words(statistics: "TorrentStatistics") -> str:
         case TorrentState.FETCHING_METADATA:
             return f"for the list of files, {peers}"
         case TorrentState.CHECKING:
-            return f"{amount(statistics.checked, statistics.total)} of what is on disk"
+            return f"what is on disk, {amount(statistics.checked, statistics.total)}"
         case TorrentState.DOWNLOADING:
             rate = statistics.download_rate
             parts = [amount(statistics.done, statistics.total), text.rate(rate)]

@@ -1,0 +1,59 @@
+import dataclasses
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+
+from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
+
+
+class FakeClock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeTerminal(StringIO):
+    """Says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def terminal() -> FakeTerminal:
+    return FakeTerminal()
+
+
+@pytest.fixture
+def statistics() -> Callable[..., TorrentStatistics]:
+    """Statistics of a download at half; keyword arguments change what they name."""
+    half = TorrentStatistics(
+        state=TorrentState.DOWNLOADING,
+        done=32_000_000,
+        total=64_000_000,
+        checked=0,
+        downloaded=32_000_000,
+        uploaded=0,
+        download_rate=1_234_567.8,
+        upload_rate=0.0,
+        peers=3,
+        seeds=1,
+        last_block=None,
+        error=None,
+        path=None,
+    )
+
+    def make(**changes: object) -> TorrentStatistics:
+        return dataclasses.replace(half, **changes)  # type: ignore[arg-type]  # any field of it
+
+    return make

@@ -1,0 +1,265 @@
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from tor_control.errors import TorNotFound
+from torrent_onion.cli.exit_codes import Interrupted, OutputClosed
+from torrent_onion.cli.main import Program, program
+from torrent_onion.cli.options import (
+    OutputOptions,
+    TorOptions,
+    output_options,
+    piece_size_option,
+    timeout_option,
+    tor_options,
+    tracker_option,
+)
+from torrent_onion.errors import NoDataError, StorageError
+
+SLOW = ("trio", "stem", "rich", "nacl", "segno", "h11", "bencodepy", "asyncio")
+
+
+def invoke(command: click.Command, *arguments: str) -> Result:
+    return CliRunner().invoke(Program("torrent-onion", commands=[command]), arguments)
+
+
+def command_that(does: Callable[[], None]) -> click.Command:
+    @click.command("act")
+    @output_options
+    def act(output: OutputOptions) -> None:
+        del output
+        does()
+
+    return act
+
+
+def raiser(error: BaseException) -> click.Command:
+    def fail() -> None:
+        raise error
+
+    return command_that(fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StorageError("The disk is full. Free some."), 1),
+        (TorNotFound("There is no tor. Install it."), 3),
+        (NoDataError("Nobody is there. Wait."), 4),
+        (ExceptionGroup("", [NoDataError("Nobody is there. Wait.")]), 4),
+    ],
+)
+def test_a_failure_is_a_sentence_on_stderr_and_a_code(error: Exception, code: int) -> None:
+    leaf = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+    result = invoke(raiser(error), "act")
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr == f"Error: {leaf}\n"
+    result = invoke(raiser(error), "act", "--json")
+    assert result.exit_code == code
+    assert json.loads(result.stdout) == {"event": "error", "code": code, "message": str(leaf)}
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("error", [Interrupted(), KeyboardInterrupt()])
+def test_an_interruption_is_silent(error: BaseException) -> None:
+    result = invoke(raiser(error), "act", "--json")
+    assert (result.exit_code, result.stdout, result.stderr.strip()) == (130, "", "")
+
+
+def test_a_bug_shows_no_traceback_until_it_is_asked_for() -> None:
+    result = invoke(raiser(ZeroDivisionError("x")), "act")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "This is a bug in torrent-onion (ZeroDivisionError)." in result.stderr
+    assert "--verbose" in result.stderr
+    result = invoke(raiser(ZeroDivisionError("x")), "act", "--verbose")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+
+
+def test_an_exit_chosen_by_the_command_is_kept() -> None:
+    result = invoke(raiser(click.exceptions.Exit(3)), "act")
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", "")
+
+
+def test_success_is_0() -> None:
+    assert invoke(command_that(lambda: None), "act").exit_code == 0
+
+
+def test_a_closed_pipe_ends_in_silence() -> None:
+    code = (
+        "from torrent_onion.cli.main import main; import torrent_onion.cli.commands as c, click;"
+        "import sys; sys.argv[1:] = ['show', 'magnet:?xt=urn:btih:' + 'a' * 40, '--json'];"
+        "import torrent_onion.cli.showing as s\n"
+        "def show(source, ui):\n"
+        "    while True: ui.result('x', {}, 'y' * 9999)\n"
+        "s.show = show\n"
+        "main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(10) == 1
+
+
+def test_the_reader_that_is_gone_is_not_talked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[bool] = []
+    monkeypatch.setattr(
+        "torrent_onion.cli.main._forget_output", lambda: forgotten.append(True)
+    )
+    result = invoke(raiser(OutputClosed()), "act")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "")
+    assert forgotten
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["no-such-command"],
+            ["seed"],
+            ["seed", "/no/such/path/anywhere"],
+            ["get"],
+            ["get", "x", "--timeout", "0"],
+            ["get", "x", "--timeout", "soon"],
+            ["get", "x", "--timeout", "inf"],
+            ["get", "x", "--tor", "localhost:9051"],
+            ["get", "x", "--tor", "tcp:127.0.0.1"],
+            ["get", "x", "--tor", "unix:"],
+            ["get", "x", "--torrc", "/no/such/file"],
+            ["get", "x", "--colour"],
+            ["create", "/"],
+            ["create", "/", "--output", "x", "--piece-size", "1000"],
+            ["create", "/", "--output", "x", "--piece-size", "20000"],
+            ["create", "/", "--output", "x", "--piece-size", "67108864"],
+            ["create", "/", "--output", "x", "--format", "v3"],
+            ["create", "/", "--output", "x", "--tracker", "udp://tracker.example:1"],
+            ["create", "/", "--output", "x", "--tracker", "http://[x"],
+            ["verify", "x.torrent"],
+            ["private-network", "x", "--relays", "0"],
+        ],
+    )
+    def test_what_is_not_understood_is_2_with_one_sentence(self, arguments: list[str]) -> None:
+        result = CliRunner().invoke(program, arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("Error: ")
+        assert "--help`." in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+        result = CliRunner().invoke(program, [*arguments, "--json"])
+        event = json.loads(result.stdout)
+        assert (event["event"], event["code"], result.exit_code) == ("error", 2, 2)
+
+    def test_without_a_command_the_help_is_shown(self) -> None:
+        result = CliRunner().invoke(program, [])
+        assert result.exit_code == 2
+        assert "private-network" in result.stderr
+
+    def test_help_names_every_command_in_order(self) -> None:
+        result = CliRunner().invoke(program, ["--help"])
+        assert result.exit_code == 0
+        names = ["seed", "get", "create", "show", "verify", "check", "private-network", "demo"]
+        places = [result.stdout.index(f"\n  {name} ") for name in names]
+        assert places == sorted(places)
+        assert "..." not in result.stdout.split("Commands:")[1]
+
+    @pytest.mark.parametrize("name", list(program.commands))
+    def test_every_command_has_help_and_the_output_options(self, name: str) -> None:
+        result = CliRunner().invoke(program, [name, "--help"])
+        assert result.exit_code == 0
+        for option in ("--json", "--quiet", "--verbose"):
+            assert option in result.stdout
+
+    @pytest.mark.parametrize("name", ["seed", "get", "check"])
+    def test_every_command_that_talks_to_tor_has_its_options(self, name: str) -> None:
+        result = CliRunner().invoke(program, [name, "--help"])
+        for option in (
+            *("--tor ", "--tor-binary", "--torrc", "--state"),
+            "--allow-private-addresses",
+        ):
+            assert option in result.stdout
+
+
+class TestOptions:
+    def test_all_of_them_arrive(self, tmp_path: Path) -> None:
+        seen: list[object] = []
+
+        @click.command("act")
+        @timeout_option
+        @piece_size_option
+        @tracker_option
+        @tor_options
+        def act(**options: object) -> None:
+            seen.append(options)
+
+        torrc = tmp_path / "torrc"
+        torrc.touch()
+        result = invoke(
+            act,
+            *("act", "--tor", "unix:/run/tor/control", "--tor-binary", "/opt/tor", "--torrc"),
+            *(str(torrc), "--state", str(tmp_path), "--allow-private-addresses", "--json", "-q"),
+            *("-vv", "--timeout", "1.5", "--piece-size", "32768", "--tracker", "http://a.onion/a"),
+            *("--tracker", "https://b.example/announce"),
+        )
+        assert result.exit_code == 0, result.output
+        assert seen == [
+            {
+                "timeout": 1.5,
+                "piece_size": 32768,
+                "trackers": ("http://a.onion/a", "https://b.example/announce"),
+                "tor": TorOptions("unix:/run/tor/control", "/opt/tor", torrc, tmp_path, True),
+                "output": OutputOptions(json=True, quiet=True, verbose=2),
+            }
+        ]
+
+    @pytest.mark.parametrize("place", ["auto", "launch", "tcp:127.0.0.1:9051", "tcp:[::1]:9051"])
+    def test_places_of_tor(self, place: str) -> None:
+        seen: list[str] = []
+
+        @click.command("act")
+        @tor_options
+        def act(tor: TorOptions, output: OutputOptions) -> None:
+            del output
+            seen.append(tor.where)
+
+        assert invoke(act, "act", "--tor", place).exit_code == 0
+        assert seen == [place]
+
+
+class TestLog:
+    @pytest.mark.parametrize(
+        ("option", "heard"),
+        [((), []), (("-v",), ["info"]), (("-vv",), ["info", "debug"]), (("-vvvv",), ["info", "debug"])],
+    )
+    def test_only_our_own_loggers_are_heard(
+        self, option: tuple[str, ...], heard: list[str]
+    ) -> None:
+        def speak() -> None:
+            logging.getLogger("torrent_onion.engine.x").info("our info")
+            logging.getLogger("tor_control.x").debug("our debug")
+            logging.getLogger("stem").critical("ADD_ONION ED25519-V3:secret")
+
+        result = invoke(command_that(speak), "act", *option)
+        assert [line.split()[-1] for line in result.stderr.splitlines()] == heard
+
+
+def test_help_imports_nothing_slow() -> None:
+    code = (
+        "import sys, torrent_onion.cli.main;"
+        f"print(*(name for name in {SLOW!r} if name in sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
