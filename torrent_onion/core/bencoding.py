@@ -20,9 +20,9 @@ from bencodepy.encoder import BencodeEncoder
 
 from torrent_onion.errors import BencodeError
 
-Value: TypeAlias = "int | bytes | list[Value] | dict[bytes, Value]"
+Value: TypeAlias = int | bytes | list["Value"] | dict[bytes, "Value"]
 """What decoding gives."""
-Encodable: TypeAlias = "int | bytes | Sequence[Encodable] | Mapping[bytes, Encodable]"
+Encodable: TypeAlias = int | bytes | Sequence["Encodable"] | Mapping[bytes, "Encodable"]
 """What can be encoded; sequences are lists or tuples, mappings are dicts."""
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

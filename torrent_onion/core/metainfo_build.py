@@ -1,0 +1,187 @@
+"""Making torrents. Pure: files are listed and hashed elsewhere, and the results are given here.
+
+- The same files with the same piece length give the same info-hash, here and in libtorrent: files
+  in the order of their names as bytes, folder by folder; in hybrid torrents a pad file after every
+  file that does not end with a piece (BEP 47), unless there is only one file.
+- The info dictionary holds what a download needs and nothing else: no times, no owner, no program.
+  Whether a file is executable is left out too: it says which system and habits the maker has, and
+  a download that can be run at once is no kindness.
+
+How to: ``plan_files``, hash the data as ``make_layout`` of the plan cuts it, put the roots of the
+trees into the plan with ``dataclasses.replace``, then ``build_info``.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from torrent_onion.core.bencoding import INFO_LIMITS, Encodable, encode
+from torrent_onion.core.metainfo import (
+    META_VERSION,
+    FileEntry,
+    Info,
+    TorrentFormat,
+    parse_info,
+)
+from torrent_onion.core.metainfo_files import round_up
+from torrent_onion.core.piece_layout import BLOCK_SIZE
+from torrent_onion.errors import PathError
+
+MIN_PIECE_LENGTH: Final = BLOCK_SIZE
+MAX_CHOSEN_PIECE_LENGTH: Final = 16 * 1024 * 1024
+"""Bytes. Larger pieces keep what arrived from being passed on for too long."""
+TARGET_PIECES: Final = 2000
+"""The most pieces, where the length can be chosen: 40 kB of hashes in a magnet link's metadata."""
+PAD_FOLDER: Final = ".pad"
+MAX_V2_DEPTH: Final = INFO_LIMITS.max_depth - 3
+"""Components of a path in a file tree: the dictionaries around and below them take three levels."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileToShare:
+    """A file that is to become part of a torrent.
+
+    Args:
+        path: Components below the folder that is shared; of a single file, its name.
+        length: Bytes.
+    """
+
+    path: tuple[str, ...]
+    length: int
+
+
+def choose_piece_length(total: int) -> int:
+    """Return the smallest power of two, 16 KiB to 16 MiB, that gives at most 2000 pieces.
+
+    Args:
+        total: Bytes of all files.
+    """
+    length = MIN_PIECE_LENGTH
+    while length < MAX_CHOSEN_PIECE_LENGTH and total > TARGET_PIECES * length:
+        length *= 2
+    return length
+
+
+def plan_files(
+    name: str, files: Iterable[FileToShare], piece_length: int, torrent_format: TorrentFormat
+) -> tuple[FileEntry, ...]:
+    """Return the files of the torrent in their order, with the pad files that belong between them.
+
+    Args:
+        name: Of the file or folder.
+        files: In any order.
+        piece_length: Bytes.
+        torrent_format: Only hybrid torrents have pad files.
+
+    Raises:
+        PathError: There is no data, a name cannot be in a torrent, or a path comes twice.
+    """
+    _check_name(name)
+    ordered = sorted(files, key=lambda file: [_check_name(part) for part in file.path])
+    if not any(file.length for file in ordered):
+        raise PathError("There is nothing to share: all files are empty.")
+    _check_paths(ordered)
+    if torrent_format is not TorrentFormat.V1:
+        _check_depth(ordered)
+    entries = []
+    for file in ordered:
+        entries.append(FileEntry(file.path, file.length))
+        padding = round_up(file.length, piece_length) - file.length
+        if padding and torrent_format is TorrentFormat.HYBRID and len(ordered) > 1:
+            entries.append(FileEntry((PAD_FOLDER, str(padding)), padding, is_pad=True))
+    return tuple(entries)
+
+
+def build_info(
+    name: str,
+    files: Sequence[FileEntry],
+    *,
+    piece_length: int,
+    torrent_format: TorrentFormat,
+    is_single_file: bool,
+    piece_hashes: bytes = b"",
+    private: bool = False,
+) -> Info:
+    """Return the info dictionary of the files that were planned and hashed.
+
+    Args:
+        name: Of the file or folder.
+        files: From ``plan_files``; for version 2 with the ``pieces_root`` of each that has data.
+        piece_length: Bytes; a power of two of at least 16 KiB for version 2.
+        torrent_format: Which hashes are given.
+        is_single_file: A file is shared, not a folder.
+        piece_hashes: SHA-1 of each piece of version 1, pad files hashed as zeros.
+        private: Only the torrent's trackers may name peers (BEP 27).
+
+    Raises:
+        MetainfoError: The parts do not fit together.
+        PathError: Version 2 alone cannot say what is shared.
+    """
+    info: dict[bytes, Encodable] = {
+        b"name": name.encode(),
+        b"piece length": piece_length,
+    }
+    if private:
+        info[b"private"] = 1
+    if torrent_format is not TorrentFormat.V2:
+        info[b"pieces"] = piece_hashes
+        if is_single_file:
+            info[b"length"] = files[0].length
+        else:
+            info[b"files"] = [_v1_entry(entry) for entry in files]
+    if torrent_format is not TorrentFormat.V1:
+        info[b"meta version"] = META_VERSION
+        info[b"file tree"] = _file_tree(files)
+    built = parse_info(encode(info))
+    if built.is_single_file != is_single_file:
+        raise PathError(
+            "A folder with only a file of its own name looks like that file in version 2; "
+            "choose another format."
+        )
+    return built
+
+
+def _v1_entry(entry: FileEntry) -> dict[bytes, Encodable]:
+    path = [part.encode() for part in entry.path]
+    pad: dict[bytes, Encodable] = {b"attr": b"p"} if entry.is_pad else {}
+    return {**pad, b"length": entry.length, b"path": path}
+
+
+def _file_tree(files: Sequence[FileEntry]) -> dict[bytes, Any]:
+    tree: dict[bytes, Any] = {}
+    for entry in files:
+        if entry.is_pad:
+            continue
+        node = tree
+        for part in entry.path:
+            node = node.setdefault(part.encode(), {})
+        node[b""] = {b"length": entry.length}
+        if entry.pieces_root is not None:
+            node[b""][b"pieces root"] = entry.pieces_root
+    return tree
+
+
+def _check_name(part: str) -> bytes:
+    """Return the bytes of a name, which decide where it is put."""
+    if part in ("", ".", "..") or "/" in part or "\0" in part:
+        raise PathError(f"The name {part!r} cannot be in a torrent; rename it.")
+    try:
+        return part.encode()
+    except UnicodeEncodeError:
+        raise PathError(f"The name {part!r} is no valid Unicode; rename it.") from None
+
+
+def _check_paths(ordered: Sequence[FileToShare]) -> None:
+    """Refuse a path that comes twice, or is a file and a folder."""
+    files = {file.path for file in ordered}
+    folders = {file.path[:depth] for file in ordered for depth in range(len(file.path))} | {()}
+    if len(files) < len(ordered) or files & folders:
+        raise PathError("Two files to be shared have the same path.")
+
+
+def _check_depth(files: Sequence[FileToShare]) -> None:
+    if any(len(file.path) > MAX_V2_DEPTH for file in files):
+        raise PathError(
+            f"Version 2 has room for {MAX_V2_DEPTH} folders inside each other; "
+            "move the deepest ones up, or choose the format v1."
+        )
