@@ -118,9 +118,7 @@ def test_a_closed_pipe_ends_in_silence() -> None:
 
 def test_the_reader_that_is_gone_is_not_talked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     forgotten: list[bool] = []
-    monkeypatch.setattr(
-        "torrent_onion.cli.main._forget_output", lambda: forgotten.append(True)
-    )
+    monkeypatch.setattr("torrent_onion.cli.main._forget_output", lambda: forgotten.append(True))
     result = invoke(raiser(OutputClosed()), "act")
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "")
     assert forgotten
@@ -242,7 +240,12 @@ class TestOptions:
 class TestLog:
     @pytest.mark.parametrize(
         ("option", "heard"),
-        [((), []), (("-v",), ["info"]), (("-vv",), ["info", "debug"]), (("-vvvv",), ["info", "debug"])],
+        [
+            ((), []),
+            (("-v",), ["info"]),
+            (("-vv",), ["info", "debug"]),
+            (("-vvvv",), ["info", "debug"]),
+        ],
     )
     def test_only_our_own_loggers_are_heard(
         self, option: tuple[str, ...], heard: list[str]

@@ -61,7 +61,8 @@ def test_names_in_any_script_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "character", ["\x1b", "\n", "\r", "\x9b", "\x7f", "\u202e", "\u2066", "\ufeff", "\udcff", "\u2028"]
+    "character",
+    ["\x1b", "\n", "\r", "\x9b", "\x7f", "\u202e", "\u2066", "\ufeff", "\udcff", "\u2028"],
 )
 def test_what_could_steer_a_terminal_is_replaced(character: str) -> None:
     assert text.printable(f"a{character}b") == "a\ufffdb"

@@ -11,8 +11,8 @@ from enum import Enum
 
 import click
 import trio
-from tor_control.controller import Tor, open_tor
 
+from tor_control.controller import Tor, open_tor
 from tor_control.errors import TorError, TorNotFound, TorTooOld
 from tor_control.events import Connected, TorEvent
 from torrent_onion.cli import text

@@ -13,6 +13,7 @@ import click
 from torrent_onion.cli.options import (
     OutputOptions,
     TorOptions,
+    include_hidden_option,
     output_options,
     piece_size_option,
     timeout_option,
@@ -42,20 +43,29 @@ def _run(output: OutputOptions, command: Callable[[Ui], Awaitable[None]]) -> Non
 @click.command()
 @click.argument("path", type=_to_share)
 @click.option("--output", "torrent_file", type=_torrent_file, help="Write a .torrent file too.")
-@click.option("--force", is_flag=True, help="Replace the .torrent file if it is there already.")
+@click.option("--force", is_flag=True, help="Replace the .torrent file if it is another one.")
+@include_hidden_option
 @tor_options
 def seed(
-    path: Path, torrent_file: Path | None, *, force: bool, tor: TorOptions, output: OutputOptions
+    path: Path,
+    torrent_file: Path | None,
+    *,
+    force: bool,
+    include_hidden: bool,
+    tor: TorOptions,
+    output: OutputOptions,
 ) -> None:
     """Share a file or a folder until Ctrl-C.
 
     Publishes an onion service for it and prints a magnet link. Whoever has the link can fetch
     PATH as long as this command runs.
     """
-    from torrent_onion.cli import seeding
+    from torrent_onion.cli import creating, seeding
 
-    request = seeding.SeedRequest(path, torrent_file, force)
-    _run(output, partial(seeding.seed, request, tor))
+    content = creating.Content(
+        path=path, torrent_file=torrent_file, force=force, include_hidden=include_hidden
+    )
+    _run(output, partial(seeding.seed, content, tor))
 
 
 @click.command()
@@ -105,7 +115,8 @@ def get(
 )
 @piece_size_option
 @tracker_option
-@click.option("--force", is_flag=True, help="Replace the file if it is there already.")
+@click.option("--force", is_flag=True, help="Replace the file if it is another one.")
+@include_hidden_option
 @output_options
 def create(
     path: Path,
@@ -115,6 +126,7 @@ def create(
     trackers: tuple[str, ...],
     *,
     force: bool,
+    include_hidden: bool,
     output: OutputOptions,
 ) -> None:
     """Write a .torrent file for a file or folder.
@@ -123,11 +135,18 @@ def create(
     other network is used.
     """
     from torrent_onion.cli import creating
+    from torrent_onion.core.metainfo import TorrentFormat
 
-    request = creating.CreateRequest(
-        path, torrent_file, format_name, piece_size, trackers, force=force
+    content = creating.Content(
+        path=path,
+        torrent_file=torrent_file,
+        force=force,
+        include_hidden=include_hidden,
+        torrent_format=TorrentFormat(format_name),
+        piece_size=piece_size,
+        trackers=trackers,
     )
-    _run(output, partial(creating.create, request))
+    _run(output, partial(creating.create, content))
 
 
 @click.command()

@@ -6,76 +6,82 @@ from pathlib import Path
 from torrent_onion.cli import text
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
-from torrent_onion.engine.creation import create_metainfo
+from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.errors import PathError
 
-_FORMATS = {"v1": TorrentFormat.V1, "v2": TorrentFormat.V2, "hybrid": TorrentFormat.HYBRID}
+_MOST_NAMED = 10
+"""Names of what is left out that are shown; the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
-    """What the user wants written.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a torrent is made of, and how.
 
     Args:
         path: A file or a folder.
-        torrent_file: Where the .torrent goes.
-        format_name: ``v1``, ``v2`` or ``hybrid``.
+        torrent_file: Where the .torrent goes, if one is wanted.
+        force: Replace that file if it is another one.
+        include_hidden: Take hidden files and what desktops and editors leave behind.
+        torrent_format: Which hashes it has.
         piece_size: Bytes; None chooses.
-        trackers: Announce URLs, each a tier of its own.
-        force: Replace the file if it is there.
+        trackers: Announce URLs, each a tier of its own (BEP 12).
     """
 
     path: Path
-    torrent_file: Path
-    format_name: str
-    piece_size: int | None
-    trackers: tuple[str, ...]
+    torrent_file: Path | None
     force: bool
+    include_hidden: bool
+    torrent_format: TorrentFormat = TorrentFormat.V1
+    piece_size: int | None = None
+    trackers: tuple[str, ...] = ()
 
 
-async def create(request: CreateRequest, ui: Ui) -> None:
-    """Hash, write, and tell what was made.
+async def create(content: Content, ui: Ui) -> None:
+    """Hash, write, and say what was made.
 
     Raises:
         LocalError: The path cannot be read, or the file not be written.
     """
-    metainfo = await hash_path(
-        request.path,
-        ui,
-        torrent_format=_FORMATS[request.format_name],
-        piece_size=request.piece_size,
-        trackers=request.trackers,
-    )
-    write_torrent(request.torrent_file, metainfo.encode(), replace=request.force)
+    metainfo = await make_torrent(content, ui)
     hashes = metainfo.info.info_hashes
-    fields: dict[str, object] = {"path": str(request.torrent_file)}
-    if hashes.v1:
-        fields["info_hash"] = hashes.v1.hex()
-    if hashes.v2:
-        fields["info_hash_v2"] = hashes.v2.hex()
-    ui.result("complete", fields, text.printable(str(request.torrent_file)))
+    fields = {
+        "path": str(content.torrent_file),
+        "info_hash": hashes.v1.hex() if hashes.v1 else None,
+        "info_hash_v2": hashes.v2.hex() if hashes.v2 else None,
+    }
+    ui.result("complete", fields, text.printable(str(content.torrent_file)))
 
 
-async def hash_path(
-    path: Path,
-    ui: Ui,
-    *,
-    torrent_format: TorrentFormat = TorrentFormat.V1,
-    piece_size: int | None = None,
-    trackers: tuple[str, ...] = (),
-) -> Metainfo:
-    """Hash what is at the path, with progress."""
-    return await create_metainfo(
-        path,
-        format=torrent_format,
-        piece_length=piece_size,
-        trackers=[[tracker] for tracker in trackers],
+async def make_torrent(content: Content, ui: Ui) -> Metainfo:
+    """Hash the content with progress, and write its .torrent if one is wanted.
+
+    Raises:
+        LocalError: The path cannot be read, or the file not be written.
+    """
+    made = await create_torrent(
+        content.path,
+        torrent_format=content.torrent_format,
+        piece_length=content.piece_size,
+        trackers=[[tracker] for tracker in content.trackers],
+        include_hidden=content.include_hidden,
         progress=ui.hashing,
     )
+    if made.left_out:
+        ui.warn(_left_out(made.left_out))
+    if content.torrent_file is not None:
+        _write(content.torrent_file, made.metainfo.encode(), replace=content.force)
+    return made.metainfo
 
 
-def write_torrent(path: Path, data: bytes, *, replace: bool) -> None:
+def _left_out(paths: tuple[str, ...]) -> str:
+    named = text.printable(", ".join(paths[:_MOST_NAMED]))
+    rest = len(paths) - _MOST_NAMED
+    more = f" and {rest:,} more" if rest > 0 else ""
+    return f"Left out: {named}{more}. Use --include-hidden to share hidden files too."
+
+
+def _write(path: Path, data: bytes, *, replace: bool) -> None:
     """Write the file whole or not at all.
 
     The same content may be written again; other content only with ``replace``.

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trio
+
 from tor_control.controller import Tor
 from tor_control.onion_service import OnionService
-
 from torrent_onion.cli import text
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.sources import Source, read_source

@@ -125,6 +125,12 @@ tracker_option = click.option(
     help="Where clients find each other; may be repeated.",
 )
 
+include_hidden_option = click.option(
+    "--include-hidden",
+    is_flag=True,
+    help="Take hidden files and what desktops and editors leave behind.",
+)
+
 tor_binary_option = click.option(
     "--tor-binary",
     "binary",

@@ -1,11 +1,8 @@
 """``seed``: hash, publish an onion service, print the link, serve until Ctrl-C."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import trio
 
-from torrent_onion.cli import creating
+from torrent_onion.cli.creating import Content, make_torrent
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.tor_session import open_tor_for
 from torrent_onion.cli.transfer import announce_ready, watch
@@ -16,22 +13,7 @@ from torrent_onion.engine.session import open_session
 from torrent_onion.engine.torrent import TorrentSpec
 
 
-@dataclass(frozen=True, slots=True)
-class SeedRequest:
-    """What the user wants shared.
-
-    Args:
-        path: A file or a folder.
-        torrent_file: Where to write a .torrent too.
-        force: Replace it if it is there.
-    """
-
-    path: Path
-    torrent_file: Path | None
-    force: bool
-
-
-async def seed(request: SeedRequest, tor_options: TorOptions, ui: Ui) -> None:
+async def seed(content: Content, tor_options: TorOptions, ui: Ui) -> None:
     """Share the path until cancelled.
 
     Hashing and the way into the Tor network take time, so both go on at once.
@@ -42,15 +24,15 @@ async def seed(request: SeedRequest, tor_options: TorOptions, ui: Ui) -> None:
     """
     hashed = _Hashed()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_hash, request, hashed, ui)
+        nursery.start_soon(_hash, content, hashed, ui)
         async with open_tor_for(tor_options, ui) as tor:
             metainfo = await hashed.wait()
             async with tor.publish() as onion, open_session(dial=tor.dial) as session:
                 own = PeerAddress.of(onion.address, onion.port)
                 spec = TorrentSpec(
                     metainfo,
-                    folder=request.path.parent,
-                    shared_path=request.path,
+                    folder=content.path.parent,
+                    shared_path=content.path,
                     own_address=own,
                 )
                 torrent = session.add(spec, listener=onion.listener)
@@ -60,7 +42,7 @@ async def seed(request: SeedRequest, tor_options: TorOptions, ui: Ui) -> None:
                     hashes=metainfo.info.info_hashes,
                     name=metainfo.info.name,
                     own=own,
-                    torrent_file=str(request.torrent_file) if request.torrent_file else None,
+                    torrent_file=str(content.torrent_file) if content.torrent_file else None,
                 )
                 await watch(torrent, ui)
 
@@ -83,8 +65,5 @@ class _Hashed:
         return self._metainfo
 
 
-async def _hash(request: SeedRequest, hashed: _Hashed, ui: Ui) -> None:
-    metainfo = await creating.hash_path(request.path, ui)
-    if request.torrent_file is not None:
-        creating.write_torrent(request.torrent_file, metainfo.encode(), replace=request.force)
-    hashed.set(metainfo)
+async def _hash(content: Content, hashed: _Hashed, ui: Ui) -> None:
+    hashed.set(await make_torrent(content, ui))

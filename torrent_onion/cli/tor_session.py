@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from platformdirs import user_state_path
-from tor_control.controller import Tor, TorConfig, open_tor
 
+from tor_control.controller import Tor, TorConfig, open_tor
 from tor_control.events import Bootstrap, Connected, Lost, Restored, TorEvent, Warning_
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.ui import ALL, Ui
