@@ -24,6 +24,7 @@ from tor_control.errors import (
     AuthenticationFailed,
     ControlFailed,
     TorLaunchFailed,
+    TorLost,
     TorNotFound,
     TorTooOld,
 )
@@ -134,12 +135,14 @@ class LaunchedTor:
             AuthenticationFailed: Its cookie cannot be read.
         """
         run = await self._keeper.start(self._torrc.text())
-        connection = await self._log_in(run)
-        try:
-            await connection.command("TAKEOWNERSHIP")
-        except BaseException:
-            await connection.aclose()
-            raise
+        async with AsyncExitStack() as stack:
+            connection = await self._log_in(run)
+            stack.push_async_callback(connection.aclose)
+            try:
+                await connection.command("TAKEOWNERSHIP")
+            except TorLost as error:
+                raise self._failure() from error
+            stack.pop_all()
         return connection
 
     async def _log_in(self, run: TorRun) -> ControlConnection:
