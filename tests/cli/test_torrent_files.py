@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from torrent_onion.cli.main import program
-from torrent_onion.core.bencoding import encode
+from torrent_onion.core.bencoding import Encodable, encode
 
 ONION = "aoqqpp7tzyil4hlq3umoos6atft6jvrqtosq2xy53sdgiesvgg4bqead.onion"
 
@@ -135,7 +135,13 @@ class TestShow:
 
     def test_what_could_identify_somebody_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "telling.torrent"
-        info = {b"length": 1, b"name": b"x", b"piece length": 16384, b"pieces": b"a" * 20}
+        info: dict[bytes, Encodable] = {
+            b"length": 1,
+            b"name": b"x",
+            b"piece length": 16384,
+            b"pieces": b"a" * 20,
+            b"source": b"somewhere",
+        }
         path.write_bytes(
             encode(
                 {
@@ -143,7 +149,7 @@ class TestShow:
                     b"comment": b"hello \x1b[2J",
                     b"created by": b"program 1.0",
                     b"creation date": 1,
-                    b"info": {**info, b"source": b"somewhere"},
+                    b"info": info,
                 }
             )
         )

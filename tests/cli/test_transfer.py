@@ -1,0 +1,144 @@
+"""Watching a torrent, giving up, and the link that is printed, with a torrent that only talks."""
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from io import StringIO
+from typing import cast
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, watch
+from torrent_onion.cli.ui import JsonUi
+from torrent_onion.core.identity import InfoHashes, PeerAddress
+from torrent_onion.core.magnet import parse_magnet
+from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.errors import NoDataError, StorageError
+
+OWN = PeerAddress.parse("aoqqpp7tzyil4hlq3umoos6atft6jvrqtosq2xy53sdgiesvgg4bqead.onion:12345")
+
+
+class FakeTorrent:
+    """What the watchers see of a torrent."""
+
+    def __init__(self, now: TorrentStatistics) -> None:
+        self.now = now
+        self.error: Exception | None = None
+
+    def statistics(self) -> TorrentStatistics:
+        return self.now
+
+
+async def together(*functions: Callable[[], Awaitable[None]]) -> None:
+    async with trio.open_nursery() as nursery:
+        for function in functions:
+            nursery.start_soon(function)
+
+
+@pytest.fixture
+def fake(statistics: Callable[..., TorrentStatistics]) -> FakeTorrent:
+    return FakeTorrent(statistics())
+
+
+async def test_watching_reports_until_the_torrent_fails(
+    fake: FakeTorrent, autojump_clock: MockClock
+) -> None:
+    del autojump_clock
+    out = StringIO()
+    ui = JsonUi(out, StringIO(), clock=trio.current_time)
+
+    async def fail() -> None:
+        await trio.sleep(25.5)
+        fake.error = StorageError("Full.")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await together(fail, partial(watch, cast("Torrent", fake), ui))
+    assert caught.group_contains(StorageError, match="Full")
+    assert len(out.getvalue().splitlines()) == 3  # the first, and two heartbeats
+
+
+class TestGivingUp:
+    async def test_after_so_long_without_anything(
+        self, fake: FakeTorrent, autojump_clock: MockClock
+    ) -> None:
+        del autojump_clock
+        began = trio.current_time()
+        with pytest.raises(NoDataError, match="Nothing has arrived for 30 s"):
+            await give_up_when_silent(cast("Torrent", fake), 30)
+        assert 30 <= trio.current_time() - began <= 32
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"downloaded": 32_000_001},
+            {"state": TorrentState.SEEDING},
+            {"total": 1},
+        ],
+    )
+    async def test_whatever_arrives_starts_the_time_anew(
+        self,
+        changes: dict[str, object],
+        fake: FakeTorrent,
+        statistics: Callable[..., TorrentStatistics],
+        autojump_clock: MockClock,
+    ) -> None:
+        del autojump_clock
+        began = trio.current_time()
+
+        async def arrive() -> None:
+            await trio.sleep(20)
+            fake.now = statistics(**changes)
+
+        with pytest.raises(ExceptionGroup):
+            await together(arrive, partial(give_up_when_silent, cast("Torrent", fake), 30))
+        assert 49 <= trio.current_time() - began <= 52
+
+    async def test_checking_the_disk_is_no_silence(
+        self,
+        fake: FakeTorrent,
+        statistics: Callable[..., TorrentStatistics],
+        autojump_clock: MockClock,
+    ) -> None:
+        del autojump_clock
+        fake.now = statistics(state=TorrentState.CHECKING)
+        with trio.move_on_after(500) as scope:
+            await give_up_when_silent(cast("Torrent", fake), 30)
+        assert scope.cancelled_caught
+
+    async def test_peers_that_send_nothing_do_not_count(
+        self,
+        fake: FakeTorrent,
+        statistics: Callable[..., TorrentStatistics],
+        autojump_clock: MockClock,
+    ) -> None:
+        del autojump_clock
+
+        async def come_and_go() -> None:
+            for peers in range(1000):
+                await trio.sleep(1)
+                fake.now = statistics(peers=peers)
+
+        began = trio.current_time()
+        with pytest.raises(ExceptionGroup):
+            await together(come_and_go, partial(give_up_when_silent, cast("Torrent", fake), 30))
+        assert trio.current_time() - began <= 32
+
+
+def test_ready_names_everything_others_need() -> None:
+    out = StringIO()
+    hashes = InfoHashes(v1=bytes(20), v2=None)
+    ui = JsonUi(out, StringIO())
+    announce_ready(ui, hashes=hashes, name="żółć & co", own=OWN, torrent_file="/tmp/x.torrent")
+    event = json.loads(out.getvalue())
+    magnet = parse_magnet(event.pop("magnet"))
+    assert (magnet.info_hashes, magnet.name, magnet.peers) == (hashes, "żółć & co", (OWN,))
+    assert event == {
+        "event": "ready",
+        "info_hash": "00" * 20,
+        "onion": OWN.host,
+        "port": 12345,
+        "torrent": "/tmp/x.torrent",
+    }
