@@ -151,10 +151,9 @@ class _StrictDecoder(BencodeDecoder):  # type: ignore[misc]  # bencodepy has no 
         self._items_left -= 1
         if self._items_left < 0:
             raise BencodeError(f"This has more than {self.limits.max_items} values.")
-        try:
-            method = self.decode_func[data[start : start + 1]]
-        except KeyError:
-            raise _broken("no value", start) from None
+        method = self.decode_func.get(data[start : start + 1])
+        if method is None:
+            raise _broken("no value", start)
         return cast("tuple[Value, int]", method(data, start, depth))
 
     def decode_int(self, data: bytes, start: int, _depth: int) -> tuple[int, int]:
@@ -222,10 +221,14 @@ class _StrictEncoder(BencodeEncoder):  # type: ignore[misc]  # bencodepy has no 
         }
 
     def encode_dict(self, items: dict[Any, Any], parts: Any) -> None:
-        for key in items:
+        parts.append(b"d")
+        for key in sorted(items):
             if type(key) is not bytes:
                 raise TypeError(f"a key must be bytes, not {key!r}")
-        super().encode_dict(items, parts)
+            parts.append(b"%d:%b" % (len(key), key))
+            value = items[key]
+            self.encode_func[type(value)](value, parts)
+        parts.append(_END)
 
 
 def _broken(what: str, at: int) -> BencodeError:

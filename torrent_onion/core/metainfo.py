@@ -20,6 +20,7 @@ from typing import Final
 from torrent_onion.core.bencoding import (
     INFO_LIMITS,
     METAINFO_LIMITS,
+    Buffer,
     Encodable,
     Value,
     decode,
@@ -50,6 +51,7 @@ __all__ = [
     "make_layout",
     "parse_info",
     "parse_metainfo",
+    "read_info",
 ]
 
 META_VERSION: Final = 2
@@ -190,13 +192,15 @@ def parse_metainfo(data: bytes) -> Metainfo:
     Raises:
         MetainfoError: It is none, or must be refused; the text says why.
     """
+    # An editor or a mail program may have added an end of line; a dictionary ends with "e".
+    data = data.rstrip(b"\r\n")
     try:
         top, raw = decode_with_span(data, b"info", limits=METAINFO_LIMITS, canonical=False)
     except BencodeError as error:
         raise _unreadable(error) from error
     if len(raw) > INFO_LIMITS.max_bytes:
         raise refuse(f"its info dictionary has more than {INFO_LIMITS.max_bytes} bytes")
-    info = _read_info(top.get(b"info"), raw)
+    info = read_info(top.get(b"info"), raw)
     extra = sorted(map(to_text, top.keys() - _METAINFO_KEYS))[:MAX_EXTRA_KEYS]
     return Metainfo(
         info=info,
@@ -208,7 +212,7 @@ def parse_metainfo(data: bytes) -> Metainfo:
     )
 
 
-def parse_info(raw: bytes) -> Info:
+def parse_info(raw: Buffer) -> Info:
     """Read an info dictionary that came without a .torrent file around it (BEP 9).
 
     Args:
@@ -221,10 +225,19 @@ def parse_info(raw: bytes) -> Info:
         value = decode(raw, limits=INFO_LIMITS, canonical=False)
     except BencodeError as error:
         raise _unreadable(error) from error
-    return _read_info(value, bytes(raw))
+    return read_info(value, bytes(raw))
 
 
-def _read_info(value: Value | None, raw: bytes) -> Info:
+def read_info(value: Value | None, raw: bytes) -> Info:
+    """Read an info dictionary that is decoded already.
+
+    Args:
+        value: What decoding ``raw`` gives.
+        raw: Its bytes.
+
+    Raises:
+        MetainfoError: It must be refused; the text says why.
+    """
     if not isinstance(value, dict):
         raise refuse("it has no info dictionary")
     torrent_format = _format(value)
@@ -388,7 +401,7 @@ def _piece_layers(value: Value | None, info: Info) -> dict[bytes, bytes]:
 
 def _piece_layer(value: Value | None, root: bytes, piece_length: int) -> bytes:
     if not isinstance(value, bytes):
-        raise refuse("it lacks the piece layer of a file")
+        raise refuse("it lacks the hashes of a file's pieces; fetch it by its magnet link")
     if not value or len(value) % HASH_LENGTH or root_of_piece_layer(value, piece_length) != root:
         raise refuse("a piece layer does not lead to the root of its file")
     return value

@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from torrent_onion.core.bencoding import INFO_LIMITS, Encodable, encode
+from torrent_onion.core.bencoding import INFO_LIMITS, Value, encode
 from torrent_onion.core.metainfo import (
     META_VERSION,
     FileEntry,
     Info,
     TorrentFormat,
-    parse_info,
+    read_info,
 )
 from torrent_onion.core.metainfo_files import round_up
 from torrent_onion.core.piece_layout import BLOCK_SIZE
@@ -117,7 +117,7 @@ def build_info(
         MetainfoError: The parts do not fit together.
         PathError: Version 2 alone cannot say what is shared.
     """
-    info: dict[bytes, Encodable] = {
+    info: dict[bytes, Value] = {
         b"name": name.encode(),
         b"piece length": piece_length,
     }
@@ -132,7 +132,7 @@ def build_info(
     if torrent_format is not TorrentFormat.V1:
         info[b"meta version"] = META_VERSION
         info[b"file tree"] = _file_tree(files)
-    built = parse_info(encode(info))
+    built = read_info(info, encode(info))
     if built.is_single_file != is_single_file:
         raise PathError(
             "A folder with only a file of its own name looks like that file in version 2; "
@@ -141,9 +141,9 @@ def build_info(
     return built
 
 
-def _v1_entry(entry: FileEntry) -> dict[bytes, Encodable]:
-    path = [part.encode() for part in entry.path]
-    pad: dict[bytes, Encodable] = {b"attr": b"p"} if entry.is_pad else {}
+def _v1_entry(entry: FileEntry) -> dict[bytes, Value]:
+    path: list[Value] = [part.encode() for part in entry.path]
+    pad: dict[bytes, Value] = {b"attr": b"p"} if entry.is_pad else {}
     return {**pad, b"length": entry.length, b"path": path}
 
 
