@@ -1,0 +1,174 @@
+"""The keeper with shell scripts in tor's place."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tor_control import keeper
+
+PATIENCE = 10
+
+
+class Client:
+    """Talks with a keeper as ``keeper_client`` does, but blocking."""
+
+    def __init__(self, folder: Path, script: str, socket_folder: str = "") -> None:
+        self.log = folder / "log"
+        program = folder / "program"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o700)
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", keeper.__file__),
+                *(str(self.log), socket_folder, str(program), "argument"),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def start(self, configuration: bytes = b"") -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"start %d\n" % len(configuration) + configuration)
+        self.process.stdin.flush()
+        return self.report()
+
+    def report(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().decode().rstrip("\n")
+
+    def end(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def clients() -> Iterator[list[Client]]:
+    made: list[Client] = []
+    yield made
+    for client in made:
+        client.process.kill()
+        client.process.wait()
+        for pipe in (client.process.stdin, client.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def pid_in(report: str) -> int:
+    verb, pid = report.split()
+    assert verb == "started"
+    return int(pid)
+
+
+def test_the_configuration_arrives_and_the_exit_is_reported(
+    tmp_path: Path, clients: list[Client]
+) -> None:
+    client = Client(tmp_path, 'echo "$1"; cat; exit 3')
+    clients.append(client)
+    pid = pid_in(client.start(b"DataDirectory x\nline two"))
+    assert client.report() == f"exited {pid} 3"
+    assert client.log.read_text() == "argument\nDataDirectory x\nline two"
+    assert client.log.stat().st_mode & 0o777 == 0o600
+    assert client.end() == 0
+
+
+def test_everything_ends_with_standard_input(tmp_path: Path, clients: list[Client]) -> None:
+    client = Client(tmp_path, "exec sleep 1000")
+    clients.append(client)
+    pid = pid_in(client.start())
+    assert is_running(pid)
+    assert client.end() == 0
+    assert not is_running(pid)
+
+
+def test_a_second_start_replaces_the_first(tmp_path: Path, clients: list[Client]) -> None:
+    client = Client(tmp_path, "exec sleep 1000")
+    clients.append(client)
+    first = pid_in(client.start())
+    assert client.start() == f"exited {first} -15"
+    second = pid_in(client.report())
+    assert not is_running(first)
+    assert is_running(second)
+
+
+def test_who_ignores_the_request_to_end_is_killed(tmp_path: Path, clients: list[Client]) -> None:
+    client = Client(tmp_path, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    clients.append(client)
+    pid = pid_in(client.start())
+    while not client.log.exists() or "ready" not in client.log.read_text():
+        assert client.process.poll() is None
+    assert client.end() == 0
+    assert not is_running(pid)
+
+
+def test_much_output_is_drained_and_little_kept(tmp_path: Path, clients: list[Client]) -> None:
+    line = "x" * 99
+    client = Client(tmp_path, f"i=0; while [ $i -lt 9000 ]; do echo {line}; i=$((i+1)); done")
+    clients.append(client)
+    pid = pid_in(client.start())
+    assert client.report() == f"exited {pid} 0"
+    old = tmp_path / "log.old"
+    assert client.log.stat().st_size <= keeper.LOG_LIMIT
+    assert old.stat().st_size <= keeper.LOG_LIMIT
+    assert client.log.read_text().endswith(f"{line}\n")
+
+
+def test_output_into_the_void_stops_nothing(tmp_path: Path, clients: list[Client]) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    client = Client(tmp_path, "echo words; exit 0")
+    clients.append(client)
+    pid = pid_in(client.start())
+    assert client.report() == f"exited {pid} 0"
+
+
+def test_a_program_that_cannot_run_is_a_failure(tmp_path: Path, clients: list[Client]) -> None:
+    client = Client(tmp_path, "")
+    clients.append(client)
+    (tmp_path / "program").unlink()
+    assert client.start() == "failed No such file or directory"
+    assert client.end() == 0
+
+
+def test_half_a_configuration_starts_nothing(tmp_path: Path, clients: list[Client]) -> None:
+    client = Client(tmp_path, "echo started")
+    clients.append(client)
+    assert client.process.stdin is not None
+    client.process.stdin.write(b"start 100\nhalf")
+    assert client.end() == 0
+    assert client.report() == ""
+    assert client.log.read_text() == ""
+
+
+def test_a_folder_of_sockets_is_removed(tmp_path: Path, clients: list[Client]) -> None:
+    sockets = tmp_path / "sockets"
+    sockets.mkdir()
+    (sockets / "control").touch()
+    client = Client(tmp_path, "exec sleep 1000", str(sockets))
+    clients.append(client)
+    client.start()
+    assert sockets.exists()
+    assert client.end() == 0
+    assert not sockets.exists()
+
+
+def test_nothing_of_ours_is_imported(tmp_path: Path) -> None:
+    seen = subprocess.run(
+        [sys.executable, "-I", "-S", "-X", "importtime", keeper.__file__, os.devnull, "", "true"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    ).stderr.decode()
+    names = {line.rpartition("|")[2].strip() for line in seen.splitlines()}
+    assert "subprocess" in names
+    assert not names & {"tor_control", "trio", "asyncio", "socket", "ssl", "stem", "pathlib"}
