@@ -47,6 +47,14 @@ class TestReceiveBuffer:
             read(buffer, 4)
         assert len(buffer.room()) == MIN_SIZE
 
+    def test_a_read_that_fills_it_ends_the_row(self) -> None:
+        buffer = ReceiveBuffer()
+        for _ in range(5):
+            read(buffer, len(buffer.room()))
+        for count in [4] * (SHRINK_AFTER - 1) + [MAX_SIZE] + [4] * (SHRINK_AFTER - 1):
+            read(buffer, count)
+        assert len(buffer.room()) == MAX_SIZE
+
     def test_it_shrinks_to_what_the_small_reads_need(self) -> None:
         buffer = ReceiveBuffer()
         for _ in range(5):

@@ -35,8 +35,14 @@ def test_a_full_message_travels_and_a_larger_one_does_not(onion: Onion) -> None:
     with pytest.raises(ValueError, match="at most 50"):
         OnionPex(added=added[:30], dropped=addresses[30:]).encode()
     too_many = b"".join(address.to_compact_onion() for address in addresses)
-    with pytest.raises(ProtocolError, match="too many"):
-        OnionPex.decode(encode({b"added": too_many}))
+    one, rest = too_many[:34], too_many[34:]
+    for payload in (
+        {b"added": too_many},
+        {b"added": one, b"dropped": rest},
+        {b"dropped": too_many},
+    ):
+        with pytest.raises(ProtocolError, match="too many"):
+            OnionPex.decode(encode(payload))
 
 
 def test_addresses_that_cannot_be_are_left_out_and_flags_stay_with_theirs(onion: Onion) -> None:
@@ -46,6 +52,10 @@ def test_addresses_that_cannot_be_are_left_out_and_flags_stay_with_theirs(onion:
     payload = {b"added": no_port + no_point + good.to_compact_onion(), b"added.f": b"\x00\x00\xff"}
     decoded = OnionPex.decode(encode({**payload, b"dropped": no_point}))
     assert decoded == OnionPex(added=((good, FLAG_SEED),))
+
+
+def test_no_other_flag_is_sent(onion: Onion) -> None:
+    assert b"7:added.f1:\x02" in OnionPex(added=((onion(1), 0xFF),)).encode()
 
 
 def test_missing_flags_are_zero(onion: Onion) -> None:

@@ -228,3 +228,18 @@ def test_events_come_as_they_are_asked_for() -> None:
     events: Iterator[Event] = wire.buffer_updated(len(data))
     assert next(events) == Have(1)
     assert [*events] == [Have(1)]
+
+
+def test_events_that_were_not_taken_come_with_the_next_read() -> None:
+    wire = new_wire()
+    wire.receive_data(HANDSHAKE.encode())
+    messages: list[Message] = [
+        BitfieldMessage(b"\xff"),
+        Have(1),
+        Piece(1, 0, memoryview(b"x")),
+        KeepAlive(),
+    ]
+    data = b"".join(map(encode_message, messages))
+    wire.get_buffer()[: len(data)] = data
+    for count, message in zip([len(data), 0, 0, 0], messages, strict=True):
+        assert next(wire.buffer_updated(count)) == message

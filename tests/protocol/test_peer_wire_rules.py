@@ -1,4 +1,5 @@
 import contextlib
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -113,10 +114,12 @@ class TestRulesForThePeer:
         with pytest.raises(RuntimeError, match="fast extension"):
             wire.send(message)
 
-    def test_extended_messages_need_both_sides(self) -> None:
-        theirs = Handshake(HANDSHAKE.info_hash, HANDSHAKE.peer_id, extensions=False)
-        wire = new_wire()
-        wire.receive_data(theirs.encode())
+    @pytest.mark.parametrize("we_extend", [True, False])
+    def test_extended_messages_need_both_sides(self, *, we_extend: bool) -> None:
+        hash_, peer_id = HANDSHAKE.info_hash, HANDSHAKE.peer_id
+        wire = PeerWire()
+        wire.send_handshake(Handshake(hash_, peer_id, extensions=we_extend))
+        wire.receive_data(Handshake(hash_, peer_id, extensions=not we_extend).encode())
         assert not wire.supports_extensions
         with pytest.raises(ProtocolError, match="extension protocol"):
             receive(wire, Extended(0, b"de"))
@@ -183,6 +186,16 @@ class TestLimits:
         wire = shake(PeerWire(max_pieces=8))
         with pytest.raises(ProtocolError):
             wire.receive_data(bytes.fromhex(header))
+
+    @pytest.mark.parametrize("size", [0, BLOCK_SIZE + 1])
+    def test_a_block_of_the_wrong_size_is_refused_when_it_is_all_there(
+        self, open_wire: OpenWire, size: int
+    ) -> None:
+        data = struct.pack(">IBII", 9 + size, 7, 1, 0) + bytes(size)
+        wire = open_wire()
+        wire.get_buffer()[: len(data)] = data
+        with pytest.raises(ProtocolError, match="message 7"):
+            next(wire.buffer_updated(len(data)))
 
     def test_memory_follows_what_arrives_not_what_is_announced(self, shake: Shake) -> None:
         wire = shake(PeerWire())
