@@ -48,6 +48,7 @@ class ControlPort(Protocol):
             CommandRejected: Tor answered with 4xx or 5xx.
             CommandFiltered: It was ``510 Command filtered``, or something in front of tor said so.
             TorLost: The connection is gone, or ended before the reply was whole.
+            ControlFailed: No answer came in time, or one that makes no sense.
 
         Cancelling abandons the reply; whether tor carried the command out is then unknown.
         """
