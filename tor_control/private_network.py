@@ -27,6 +27,7 @@ import trio
 
 from tor_control import private_network_torrc
 from tor_control.errors import PrivateNetworkFailed, TorNotFound
+from tor_control.launch import USUAL_FOLDERS, find_tor
 from tor_control.private_network_nodes import Keeper, Node, PortTakenError, RunningNodes
 from tor_control.private_network_torrc import Authority
 
@@ -78,7 +79,7 @@ async def private_network(
     *,
     relays: int = 5,
     on_progress: Callable[[str], None],
-    binary: str = "tor",
+    binary: str | None = None,
 ) -> AsyncIterator[PrivateNetwork]:
     """Bring up a network. It ends on the way out, and also when this process is killed.
 
@@ -88,15 +89,16 @@ async def private_network(
         relays: How many, besides the authorities. With fewer than eight nodes in all tor's defence
             of onion circuits (vanguards-lite) does not find enough different ones.
         on_progress: Is told, in a few words, what is being done.
-        binary: The tor program; tor-gencert is beside it or on PATH.
+        binary: The tor program, a path or a name on PATH; None looks for one. tor-gencert is
+            looked for beside it and in the system's folders.
 
     Raises:
-        TorNotFound: There is no tor, or no tor-gencert.
+        TorNotFound, TorTooOld, TorLaunchFailed: There is no tor that could do it.
         PrivateNetworkFailed: It did not come up; the text quotes the node that failed.
 
     Cancelling at any point ends and removes what there is.
     """
-    programs = _Programs.find(binary)
+    programs = await _Programs.find(binary)
     keeper, network = await _open_with_free_ports(programs, directory, relays, on_progress)
     try:
         yield network
@@ -170,11 +172,10 @@ class _Programs:
     gencert: str
 
     @classmethod
-    def find(cls, binary: str) -> Self:
-        tor = shutil.which(binary)
-        if tor is None:
-            raise TorNotFound
-        gencert = shutil.which(Path(tor).with_name("tor-gencert")) or shutil.which("tor-gencert")
+    async def find(cls, binary: str | None) -> Self:
+        tor = (await find_tor(binary, os.environ)).path
+        places = os.pathsep.join([str(Path(tor).parent), os.defpath, *USUAL_FOLDERS])
+        gencert = shutil.which("tor-gencert", path=places)
         if gencert is None:
             raise TorNotFound(
                 "tor-gencert was not found; install all of Tor, which it is part of "

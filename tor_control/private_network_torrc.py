@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from tor_control.torrc import quoted
+
 VOTING_INTERVAL = 1800
 """Seconds between two votes: the longest that tor takes for the first one. A consensus is then good
 for an hour, and onion descriptors stay where they are for twelve."""
@@ -135,11 +137,6 @@ def _node(
         + f"ServerDNSResolvConfFile {quoted(directory / NO_RESOLVER)}\n"
         + f"ORPort 127.0.0.1:{or_port} IPv4Only\n"
     )
-
-
-def quoted(path: PurePath) -> str:
-    """A path as a torrc value, whatever characters it has."""
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def fingerprint(text: str) -> str:
