@@ -21,7 +21,7 @@ class TorConfig:
         binary: The tor program to launch; None looks for one.
         extra_torrc: A file with the user's own lines for a launched tor.
         state: The folder that is kept between runs; tor's own is ``tor/N`` in it.
-        allow_private_addresses: A launched tor dials private addresses too. Only for tests.
+        allow_private_addresses: Dial private addresses too. Only for tests on a private network.
         onion_only: A launched tor refuses everything but onion services.
         stall_after: Seconds without progress of the bootstrap until ``BootstrapStalled``.
         environment: Where the ``TOR_*`` variables are looked up.

@@ -152,6 +152,25 @@ class Dialer:
         raise DialCut
 
 
+def connect_control(endpoint: Endpoint) -> socket.socket:
+    """Connect to a control port, for stem; blocks, so it is called in a thread.
+
+    Args:
+        endpoint: A Unix socket, or TCP on loopback.
+
+    Raises:
+        OSError: Nothing listens there, or we may not.
+    """
+    family, address = _place(endpoint)
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.connect(address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 async def _negotiate(stream: TorStream, client: Socks5Client) -> None:
     try:
         while True:
@@ -175,13 +194,7 @@ async def _connected_socket(endpoint: Endpoint) -> trio.socket.SocketType:
         BlockingIOError: A Unix socket whose queue is full.
         OSError: Nothing listens there, or we may not.
     """
-    address: str | tuple[str, int]
-    match endpoint:
-        case UnixEndpoint(path):
-            family, address = socket.AF_UNIX, path
-        case TcpEndpoint(host, port):
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            address = (host, port)
+    family, address = _place(endpoint)
     connection = trio.socket.socket(family, socket.SOCK_STREAM)
     try:
         if family != socket.AF_UNIX:
@@ -197,6 +210,14 @@ async def _connected_socket(endpoint: Endpoint) -> trio.socket.SocketType:
         connection.close()
         raise BlockingIOError from error
     return connection
+
+
+def _place(endpoint: Endpoint) -> tuple[socket.AddressFamily, str | tuple[str, int]]:
+    match endpoint:
+        case UnixEndpoint(path):
+            return socket.AF_UNIX, path
+        case TcpEndpoint(host, port):
+            return socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port)
 
 
 def _near(endpoint: Endpoint) -> Endpoint:

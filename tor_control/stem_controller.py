@@ -3,8 +3,8 @@
 Everything here blocks and runs in threads; ``control_connection.py`` is the way in. Two rules.
 ``stem.control.BaseController`` is used and not its child ``Controller``, because the child asks
 things of its own accord (owner, configuration, events) that filters in front of a tor refuse. And
-stem never looks for anything: the endpoint, and the path of the cookie, are given to it, so that it
-opens no socket but the control connection and starts no program.
+stem never looks for anything and makes no socket: the connection comes from ``dialer.py``, the path
+of the cookie from tor or the environment, so that no program is started to find either.
 """
 
 import logging
@@ -16,7 +16,8 @@ import stem.control
 import stem.response
 import stem.socket
 
-from tor_control.endpoints import Endpoint, UnixEndpoint
+from tor_control.dialer import connect_control
+from tor_control.endpoints import Endpoint
 from tor_control.errors import AuthenticationFailed, ControlFailed, ControlUnreachable, TorLost
 from tor_control.secret import Secret
 
@@ -95,6 +96,20 @@ class StemController(stem.control.BaseController):  # type: ignore[misc]  # stem
         self._on_event([text for _, _, text in event_message.content()])
 
 
+class _ControlSocket(stem.socket.ControlSocket):  # type: ignore[misc]  # stem is untyped
+    """Stem's framing over a connection that the dialer makes, also when stem reconnects."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    def _make_socket(self) -> object:
+        try:
+            return connect_control(self._endpoint)
+        except OSError as error:
+            raise stem.SocketError(error) from error
+
+
 def connect(endpoint: Endpoint) -> object:
     """Connect to a control endpoint.
 
@@ -105,12 +120,12 @@ def connect(endpoint: Endpoint) -> object:
         ControlUnreachable: Nothing answers there.
         AuthenticationFailed: The file system does not let us in.
     """
+    made = _ControlSocket(endpoint)
     try:
-        if isinstance(endpoint, UnixEndpoint):
-            return stem.socket.ControlSocketFile(endpoint.path)
-        return stem.socket.ControlPort(endpoint.host, endpoint.port)
+        made.connect()
     except stem.SocketError as error:
-        raise _unreachable(endpoint, error.args[0] if error.args else None) from None
+        raise _unreachable(endpoint, error.__cause__) from None
+    return made
 
 
 def _unreachable(endpoint: Endpoint, cause: object) -> ControlFailed:

@@ -4,6 +4,7 @@ Two rules. Nothing listens on the network: control and SOCKS are Unix sockets in
 only ours. And tor belongs to one process (``__OwningControllerProcess``): it ends after that one.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -16,10 +17,8 @@ DormantCanceledByStartup 1
 Log notice stdout
 """
 
-_INTERNAL_ADDRESSES = """\
-ClientRejectInternalAddresses 0
-ClientDNSRejectInternalAddresses 0
-"""
+_TEST_NETWORK = re.compile(r"^\s*TestingTorNetwork\s+1\b", re.MULTILINE | re.IGNORECASE)
+"""Only there may tor dial private addresses; elsewhere it refuses to start with such lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,7 @@ class Torrc:
         pid_file: Where it writes its process id.
         owner: The process id of the one that it belongs to.
         onion_only: Refuse everything but onion services.
-        allow_private_addresses: Dial private addresses too.
+        allow_private_addresses: Dial private addresses too, on a network for tests.
         extra: The user's own lines; what they say last counts.
     """
 
@@ -51,6 +50,7 @@ class Torrc:
         flags = "ExtendedErrors KeepAliveIsolateSOCKSAuth"
         if self.onion_only:
             flags += " OnionTrafficOnly"
+        rejects = 0 if self.allow_private_addresses and _TEST_NETWORK.search(self.extra) else 1
         return (
             _FIXED
             + f"ControlPort unix:{quoted(self.control)}\n"
@@ -58,7 +58,8 @@ class Torrc:
             + f"CookieAuthFile {quoted(self.cookie)}\n"
             + f"PidFile {quoted(self.pid_file)}\n"
             + f"__OwningControllerProcess {self.owner}\n"
-            + (_INTERNAL_ADDRESSES if self.allow_private_addresses else "")
+            + f"ClientRejectInternalAddresses {rejects}\n"
+            + f"ClientDNSRejectInternalAddresses {rejects}\n"
             + self.extra
             + "\n"
         )
