@@ -56,7 +56,8 @@ class TestCreate:
         assert found[-1]["event"] == "complete"
         assert found[-1]["path"] == str(path)
         assert len(found[-1]["info_hash"]) == 40
-        assert {"event": "hashing", "done": 120_001, "total": 120_001} in found
+        assert found[-2]["event"] == "hashing"
+        assert found[-2]["done"] == found[-2]["total"]
 
     def test_the_same_content_may_be_written_again(self, documents: Path, torrent: Path) -> None:
         again = run("create", documents, "--output", torrent, "--piece-size", 32768)
@@ -109,8 +110,8 @@ class TestShow:
         result = run("show", torrent)
         assert result.exit_code == 0
         for words in (
-            *("Torrent:         documents\n", "4 files, 120.0 kB", "v1", "4 of 32,768 bytes"),
-            "Could identify:  nothing beside its content",
+            *("Torrent:        documents\n", "4 files, 120.0 kB", "v1", "4 of 32,768 bytes"),
+            "Could identify: nothing beside its content",
             "documents/\n",
             " 100.0 kB    a.txt\n",
             "sub/\n",
@@ -154,7 +155,7 @@ class TestShow:
             )
         )
         result = run("show", path)
-        assert "Could identify:  comment, created by, creation date, info.source" in result.stdout
+        assert "Could identify: comment, created by, creation date, info.source" in result.stdout
         assert "http://tracker.example/key" in result.stdout
         assert "hello \ufffd[2J" in result.stdout
 

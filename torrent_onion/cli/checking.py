@@ -4,19 +4,15 @@ There is no second way of looking for tor here: the check opens Tor as every oth
 publishes an onion service and connects to it, and says how far that went.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
-import click
 import trio
 
 from tor_control.controller import Tor, open_tor
-from tor_control.errors import TorError, TorNotFound, TorTooOld
+from tor_control.errors import TorError, TorLaunchFailed, TorTooOld
 from tor_control.events import Connected, TorEvent
 from torrent_onion.cli import text
-from torrent_onion.cli.exit_codes import ExitCode, leaves
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.tor_session import show_tor_event, tor_config
 from torrent_onion.cli.ui import Ui
@@ -37,8 +33,8 @@ class Step(Enum):
     REACHED = "Reached through Tor"
 
 
-_STEP_OF_ERROR = {TorNotFound: Step.FOUND, TorTooOld: Step.VERSION}
-"""Errors that say more about where it failed than how far it had come."""
+_STEP_OF_ERROR = {TorTooOld: Step.VERSION, TorLaunchFailed: Step.CONTROL}
+"""Errors that say that the steps before were done, although nothing else did."""
 
 
 @dataclass
@@ -57,40 +53,43 @@ class Checklist:
         """The step is done."""
         self.passed.append(step)
         self._since = trio.current_time()
-        self._tell(step, "ok", detail)
+        self._tell(step, ok=True, detail=detail)
 
     def took(self) -> str:
         """How long it has been since the last step, for people."""
         return f"{trio.current_time() - self._since:.1f} s"
 
     def failed(self, error: TorError) -> None:
-        """The first step that is not done, or the one that the error names, has failed."""
-        named = _STEP_OF_ERROR.get(type(error))
-        step = named or next(step for step in Step if step not in self.passed)
-        for earlier in Step:
-            if earlier is step:
-                break
-            if earlier not in self.passed:
-                self._tell(earlier, "ok", "")
-        self._tell(step, "failed", str(error))
+        """The first step that is not done, or the one that the error names, has failed.
 
-    def _tell(self, step: Step, outcome: str, detail: str) -> None:
-        words = f"{step.value:<{_STEP_WIDTH}}{outcome:<8}{text.printable(detail)}".rstrip()
-        fields = {"step": step.name.lower(), "ok": outcome == "ok", "detail": detail}
-        self.ui.result("check", fields, words)
+        People read why in the error that ends the command; the table does not say it twice.
+        """
+        left = [step for step in Step if step not in self.passed]
+        step = _STEP_OF_ERROR.get(type(error), left[0])
+        for earlier in left[: left.index(step)]:
+            self._tell(earlier, ok=True, detail="")
+        self._tell(step, ok=False, detail=str(error))
+
+    def _tell(self, step: Step, *, ok: bool, detail: str) -> None:
+        outcome = f"ok      {text.printable(detail)}" if ok else "failed"
+        fields = {"step": step.name.lower(), "ok": ok, "detail": detail}
+        self.ui.result("check", fields, f"{step.value:<{_STEP_WIDTH}}{outcome}".rstrip())
 
 
 async def check(options: TorOptions, ui: Ui) -> None:
     """Go through all steps.
 
     Raises:
-        click.exceptions.Exit: A step failed and has been shown.
+        TorError: Why a step failed, and the way out.
     """
     checklist = Checklist(ui)
-    with _shown_in(checklist):
+    try:
         async with open_tor(tor_config(options), _Watcher(checklist)) as tor:
             checklist.ok(Step.BOOTSTRAP, f"connected in {checklist.took()}")
             await _check_onion(tor, checklist)
+    except TorError as error:
+        checklist.failed(error)
+        raise
 
 
 class _Watcher:
@@ -102,7 +101,7 @@ class _Watcher:
     def __call__(self, event: TorEvent) -> None:
         checklist = self._checklist
         if isinstance(event, Connected) and not checklist.passed:
-            origin = "a program to start" if event.is_launched else "one that runs"
+            origin = "it can be started" if event.is_launched else "it runs already"
             checklist.ok(Step.FOUND, origin)
             checklist.ok(Step.VERSION, event.version)
             checklist.ok(Step.CONTROL, event.place)
@@ -113,26 +112,7 @@ class _Watcher:
 async def _check_onion(tor: Tor, checklist: Checklist) -> None:
     async with tor.publish() as onion:
         checklist.ok(Step.PUBLISHED, f"published in {checklist.took()}")
-        async with trio.open_nursery() as nursery:
-
-            async def accept() -> None:
-                stream = await onion.listener.accept()
-                await stream.aclose()
-
-            nursery.start_soon(accept)
-            stream = await tor.dial(onion.address, onion.port, _ISOLATION)
-            await stream.aclose()
+        # Tor's answer is proof enough: it says yes only when our listener has taken the stream.
+        stream = await tor.dial(onion.address, onion.port, _ISOLATION)
+        await stream.aclose()
         checklist.ok(Step.REACHED, f"in {checklist.took()}")
-
-
-@contextmanager
-def _shown_in(checklist: Checklist) -> Iterator[None]:
-    """Show a failure of Tor in the table; it has its way out there and needs no second line."""
-    try:
-        yield
-    except BaseException as error:
-        for leaf in leaves(error):
-            if isinstance(leaf, TorError):
-                checklist.failed(leaf)
-                raise click.exceptions.Exit(ExitCode.NO_TOR) from error
-        raise

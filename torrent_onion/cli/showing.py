@@ -34,6 +34,8 @@ def _magnet_lines(magnet: Magnet) -> Iterator[str]:
     yield from _list("Peers", [str(peer) for peer in magnet.peers])
     yield from _list("Trackers", magnet.trackers)
     yield from _list("Web seeds", magnet.web_seeds)
+    if magnet.select_only is not None:
+        yield _line("Only files", f"{count(len(magnet.select_only), 'file')} of them (BEP 53)")
 
 
 def _magnet_fields(magnet: Magnet) -> dict[str, object]:

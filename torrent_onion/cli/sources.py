@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from torrent_onion.core.magnet import Magnet, parse_magnet
+from torrent_onion.core.magnet import MAX_LENGTH, Magnet, parse_magnet
 from torrent_onion.core.metainfo import Metainfo, parse_metainfo
 from torrent_onion.errors import MetainfoError, PathError
 
@@ -17,9 +17,6 @@ Source = Metainfo | Magnet
 
 MAX_TORRENT_FILE = 64 << 20
 """Bytes of the largest .torrent file that is read; 100,000 files make about 10 MiB."""
-
-MAX_MAGNET = 64 << 10
-"""Characters of the longest magnet link that is read from a file."""
 
 _STDIN = "-"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -88,7 +85,7 @@ def _read(file: BinaryIO, name: str) -> Source:
     data = file.read(MAX_TORRENT_FILE + 1)
     if len(data) > MAX_TORRENT_FILE:
         raise MetainfoError(f"{name} is too large for a .torrent file. Check what it is.")
-    if data[:7].lower() == b"magnet:" and len(data) <= MAX_MAGNET:
+    if data[:7].lower() == b"magnet:" and len(data) <= MAX_LENGTH:
         return parse_magnet(data.decode("utf-8", "replace").strip())
     if not data.startswith(b"d"):
         raise MetainfoError(
