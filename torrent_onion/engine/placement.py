@@ -47,7 +47,7 @@ class Placement:
 
 def place_download(info: Info, folder: Path) -> Placement:
     """Final names for a download into ``folder``: safe ones, whatever the torrent says."""
-    names = safe_paths(info.name, info.files)
+    names = safe_paths(info.name, info.files, is_single_file=info.is_single_file)
     return Placement(folder, _without_virtual_files(info, names))
 
 
