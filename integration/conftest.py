@@ -1,0 +1,93 @@
+"""What the integration tests share: one private Tor network, processes, content.
+
+When a test fails, everything that its processes and tors said last is shown below the failure.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from integration.command_line import Cli, tail
+from integration.shared_network import network_in_thread
+from integration.trees import make_tree
+from tor_control.private_network import PrivateNetwork
+
+_LOGS = pytest.StashKey[list[Callable[[], str]]]()
+
+
+class StartCli(Protocol):
+    """Starts ``torrent-onion``, by default with a tor of its own in the private network."""
+
+    def __call__(
+        self, *arguments: str, tor: str | None = "launch", environment: dict[str, str] | None = None
+    ) -> Cli: ...
+
+
+@pytest.fixture(scope="session")
+def tor_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNetwork]:
+    """A private Tor network, the same for all tests."""
+    with network_in_thread(tmp_path_factory.mktemp("tor") / "network") as network:
+        yield network
+
+
+@pytest.fixture
+def start_cli(
+    tor_network: PrivateNetwork, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[StartCli]:
+    """Start commands; whatever still runs at the end of the test is ended.
+
+    ``tor=None`` is for commands without Tor, another place is one to attach to.
+    """
+    started: list[Cli] = []
+
+    def start(
+        *arguments: str, tor: str | None = "launch", environment: dict[str, str] | None = None
+    ) -> Cli:
+        number = len(started)
+        state = tmp_path / f"state{number}"
+        options: tuple[str, ...] = ()
+        if tor is not None:
+            options = ("--tor", tor, "--state", str(state), "--verbose")
+        if tor == "launch":
+            options += ("--torrc", str(tor_network.torrc))
+        cli = Cli(
+            [*arguments, *options],
+            stderr=tmp_path / f"stderr{number}",
+            state=state,
+            environment=environment,
+        )
+        started.append(cli)
+        request.node.stash.setdefault(_LOGS, []).append(cli.describe)
+        return cli
+
+    yield start
+    for cli in started:
+        cli.close()
+
+
+@pytest.fixture
+def content_tree(tmp_path: Path) -> Callable[..., Path]:
+    """Make folders to share: ``content_tree(big=BYTES, seed=N)``."""
+
+    def make(*, big: int = 0, seed: int = 0) -> Path:
+        return make_tree(tmp_path / f"content {seed}", big=big, seed=seed)
+
+    return make
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what the processes said to the report of a failure."""
+    report = yield
+    if report.failed:
+        for describe in item.stash.get(_LOGS, []):
+            report.sections.append(("process", describe()))
+        network = getattr(item, "funcargs", {}).get("tor_network")
+        if isinstance(network, PrivateNetwork):
+            logs = sorted(network.directory.glob("nodes/*/log"))
+            report.sections.append(("tor network", "\n".join(tail("node", log) for log in logs)))
+    return report
