@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from torrent_onion.core.merkle import piece_root
 from torrent_onion.core.metainfo import TorrentFormat
-from torrent_onion.core.piece_layout import BLOCK_SIZE, PieceLayout
+from torrent_onion.core.piece_layout import PieceLayout
 from torrent_onion.engine.checking import Progress
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.parallel import for_each_batch
 from torrent_onion.engine.piece_files import PieceFiles
+from torrent_onion.engine.verification import hash_blocks
 
 _BATCH_BYTES = 8 << 20
 """Bytes hashed for each hop to a thread."""
@@ -67,16 +68,6 @@ class PieceHasher:
             file_length=self._lengths[span.file],
             piece_length=self._layout.piece_length,
         )
-
-
-def hash_blocks(data: memoryview) -> bytes:
-    """SHA-256 of every 16 KiB, joined: the leaves of BEP 52."""
-    return b"".join(
-        [
-            hashlib.sha256(data[start : start + BLOCK_SIZE]).digest()
-            for start in range(0, len(data), BLOCK_SIZE)
-        ]
-    )
 
 
 async def hash_all_pieces(

@@ -17,6 +17,7 @@ from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.rate import RateMeter
 from torrent_onion.policy.request_queue import RequestQueue
 from torrent_onion.protocol import extensions, messages
+from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 from torrent_onion.protocol.peer_wire import Event, PeerWire
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_UPLOAD_QUEUE = extensions.REQQ + 64
 """Requests of one peer that wait for an answer: what we say we take, and some that crossed."""
+
+MAX_HASH_REQUESTS = 1024
+"""Hash requests of one peer that wait for an answer; 48 bytes each, 16 KiB the answer."""
 
 MAX_EARLY_HAVES = 1 << 16
 """HAVE messages kept while the number of pieces is unknown (before the metadata has come)."""
@@ -49,6 +53,7 @@ class Peer:
         self.pieces: Bitfield | None = None
         self.requests = RequestQueue()
         self.uploads: deque[Block] = deque()
+        self.hash_requests: deque[HashRequest] = deque()
         self.allowed_fast: set[int] = set()
         self.download_meter = RateMeter()
         self.upload_meter = RateMeter()
@@ -142,6 +147,15 @@ class Peer:
             StorageError: It cannot be read.
         """
         return await self._torrent.open_storage.read(block.piece, block.begin, block.length)
+
+    async def answer_hash_request(self) -> None:
+        """Queue the answer to the oldest hash request, for the writer, who calls this.
+
+        Raises:
+            StorageError: The data that it asks about cannot be read.
+        """
+        request = self.hash_requests.popleft()
+        self.wire.send(await self._torrent.answer_hash_request(request))
 
     def send_block(self, block: Block, data: memoryview, now: float) -> None:
         """Queue a block for the writer, who calls this."""
@@ -273,7 +287,19 @@ class Peer:
         self._torrent.metadata_received(self, data, now)
 
     def _on_metadata_reject(self, *_: Any) -> None:
-        self._torrent.metadata.remove_peer(self.key)
+        self._torrent.metadata_rejected(self)
+
+    def _on_hash_request(self, request: HashRequest, _: float) -> None:
+        if len(self.hash_requests) >= MAX_HASH_REQUESTS:
+            raise ProtocolError("the peer asks for more hashes than it waits for")
+        self.hash_requests.append(request)
+        self.wake.ring()
+
+    def _on_hashes(self, hashes: Hashes, now: float) -> None:
+        self._torrent.hashes_received(self, hashes, now)
+
+    def _on_hash_reject(self, reject: HashReject, now: float) -> None:
+        self._torrent.hashes_rejected(self, reject, now)
 
     def _reject(self, block: Block) -> None:
         """Say that a request will not be answered, to peers that can hear it (BEP 6)."""
@@ -295,6 +321,9 @@ _HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
     messages.Reject: Peer._on_reject,  # noqa: SLF001
     messages.AllowedFast: Peer._on_allowed_fast,  # noqa: SLF001
     extensions.DontHave: Peer._on_dont_have,  # noqa: SLF001
+    HashRequest: Peer._on_hash_request,  # noqa: SLF001
+    Hashes: Peer._on_hashes,  # noqa: SLF001
+    HashReject: Peer._on_hash_reject,  # noqa: SLF001
     extensions.ExtensionHandshake: Peer._on_extension_handshake,  # noqa: SLF001
     extensions.MetadataRequest: Peer._on_metadata_request,  # noqa: SLF001
     extensions.MetadataData: Peer._on_metadata_data,  # noqa: SLF001

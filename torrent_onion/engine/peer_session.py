@@ -49,7 +49,7 @@ async def shake_hands(
     """
     with trio.fail_after(HANDSHAKE_SECONDS):
         if we_begin:
-            wire.send_handshake(_handshake(info_hashes.primary, peer_id))
+            wire.send_handshake(_handshake(info_hashes.primary, peer_id, info_hashes))
             await stream.send_buffers(wire.data_to_send())
         theirs: Event | None = None
         while theirs is None:
@@ -61,14 +61,19 @@ async def shake_hands(
         if not isinstance(theirs, Handshake) or not info_hashes.matches(theirs.info_hash):
             raise ProtocolError("the peer asked for another torrent")
         if not we_begin:
-            wire.send_handshake(_handshake(theirs.info_hash, peer_id))
+            wire.send_handshake(_handshake(theirs.info_hash, peer_id, info_hashes))
         return list(events)
 
 
-def _handshake(info_hash: bytes, peer_id: PeerId) -> Handshake:
+def _handshake(info_hash: bytes, peer_id: PeerId, torrent: InfoHashes) -> Handshake:
     """What we say of ourselves on every connection: nothing that differs between users."""
     return Handshake(
-        info_hash=info_hash, peer_id=peer_id, extensions=True, fast=True, v2=False, dht=False
+        info_hash=info_hash,
+        peer_id=peer_id,
+        extensions=True,
+        fast=True,
+        v2=torrent.v2 is not None,
+        dht=False,
     )
 
 
@@ -128,6 +133,8 @@ async def _write(peer: Peer, stream: PeerStream) -> None:
 
 async def _queue_blocks(peer: Peer) -> None:
     """Answer requests from the head of the queue, as many as one send should carry."""
+    while peer.hash_requests and peer.wire.bytes_queued < MAX_BATCH:
+        await peer.answer_hash_request()
     while peer.uploads and peer.wire.bytes_queued < MAX_BATCH:
         block = peer.uploads.popleft()
         data = peer.block_data_nowait(block)

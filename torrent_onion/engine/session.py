@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.parallel import first_error
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent import Torrent, TorrentSpec
 from torrent_onion.engine.torrent_tasks import TorrentTasks
@@ -52,6 +53,9 @@ async def open_session(*, dial: Dial, settings: Settings | None = None) -> Async
 
     Cancelling closes all connections and waits only for pieces that are being written.
     """
-    async with trio.open_nursery() as nursery:
-        yield Session(nursery, dial, settings or Settings())
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            yield Session(nursery, dial, settings or Settings())
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise first_error(group) from None

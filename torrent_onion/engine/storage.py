@@ -14,6 +14,7 @@ from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.piece_files import DataMissingError, PieceFiles
 from torrent_onion.engine.placement import Placement
 from torrent_onion.engine.read_cache import ReadCache
+from torrent_onion.engine.verification import hash_blocks
 from torrent_onion.errors import StorageError
 
 VerifyPiece = Callable[[int, memoryview], bool]
@@ -78,6 +79,19 @@ class Storage:
         """
         return await self._threads.run(lambda: self._cache.fill(index, begin, length))
 
+    async def leaf_hashes(self, index: int) -> bytes:
+        """SHA-256 of every block of a piece, padding not counted: leaves of BEP 52.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+
+        def read_and_hash() -> bytes:
+            data = memoryview(self._files.read(index, 0, self._layout.piece_size(index)))
+            return hash_blocks(data[: self._layout.spans(index, 0, len(data))[0].length])
+
+        return await self._threads.run(read_and_hash)
+
     def check_now(self, index: int) -> bool:
         """Is the piece on disk the right one? Blocks: call it in a thread.
 
@@ -91,6 +105,20 @@ class Storage:
         except DataMissingError:
             return False
         return self._verify(index, memoryview(data))
+
+    async def make_root(self) -> None:
+        """Make the folder that everything goes into, if it is not there.
+
+        Raises:
+            StorageError: It cannot be made.
+        """
+        root = self._placement.root
+
+        def make() -> None:
+            with disk_errors(root):
+                root.mkdir(parents=True, exist_ok=True)
+
+        await self._threads.run(make)
 
     async def create_empty_files(self) -> None:
         """Make the files that hold no byte, for no piece ever would.

@@ -6,6 +6,7 @@ peer_session.py do what takes time.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.core.piece_layout import Block
-from torrent_onion.engine.metadata_exchange import MetadataExchange
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 from torrent_onion.engine.storage import Storage
+from torrent_onion.engine.torrent_metadata import TorrentMetadata
 from torrent_onion.engine.traffic import Traffic
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import MetainfoError, ProtocolError, TorrentOnionError
@@ -30,6 +31,7 @@ from torrent_onion.policy.piece_download import PeerKey, PieceDownload
 from torrent_onion.policy.piece_picker import PiecePicker, UnaskedBlock
 from torrent_onion.protocol import messages
 from torrent_onion.protocol.extensions import ExtensionHandshake, MetadataData
+from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 
 MAX_PENDING_COMMITS = 8
 """Pieces waiting for a thread before readers pause: enough to keep every core hashing."""
@@ -67,12 +69,11 @@ class Torrent:
             else spec.source.info_hashes
         )
         self.state = TorrentState.FETCHING_METADATA
-        self.info: Info | None = None
         self.storage: Storage | None = None
         self.peers: dict[PeerKey, Peer] = {}
         self.pool = PeerPool(rng, spec.own_address)
         self.traffic = Traffic()
-        self.metadata = MetadataExchange(self.info_hashes)
+        self.metadata = TorrentMetadata(self.info_hashes)
         self.checked = 0
         self.error: TorrentOnionError | None = None
         # What the tasks wait for.
@@ -91,9 +92,14 @@ class Torrent:
         self._choker = Choker(settings.unchoke_slots, rng)
         self._done = 0
         if isinstance(spec.source, Metainfo):
-            self.metadata_known(spec.source.info)
+            self.metadata_known(spec.source.info, spec.source.piece_layers)
 
     # For whoever uses the session.
+
+    @property
+    def info(self) -> Info | None:
+        """The info dictionary; None until it is known."""
+        return self.metadata.info
 
     @property
     def name(self) -> str:
@@ -159,13 +165,6 @@ class Torrent:
         return not self.all_verified.is_set()
 
     @property
-    def known_info(self) -> Info:
-        """The info dictionary, for whoever waited until it was known."""
-        if self.info is None:
-            raise RuntimeError("the metadata is not known yet")
-        return self.info
-
-    @property
     def open_storage(self) -> Storage:
         """The storage, for whoever comes after the check."""
         if self.storage is None:
@@ -192,22 +191,26 @@ class Torrent:
             self.storage.close()
         self.ended.set()
 
-    def metadata_known(self, info: Info) -> None:
-        """The info dictionary is here and right: next comes the check of what is on disk."""
-        self.info = info
+    def metadata_known(self, info: Info, piece_layers: Mapping[bytes, bytes]) -> None:
+        """The info dictionary is here and right, with the layers of its file if it came in one."""
         self.info_hashes = info.info_hashes
-        self.metadata.known(info)
-        self.state = TorrentState.CHECKING
         for peer in list(self.peers.values()):
             try:
                 peer.metadata_known(info.layout.num_pieces)
             except ProtocolError:
                 peer.close()
-        self.has_metadata.set()
+        self.metadata.known(info, piece_layers, self.peers.values(), trio.current_time())
+        self._check_when_verifiable()
+
+    def _check_when_verifiable(self) -> None:
+        """Next comes the check of what is on disk."""
+        if self.metadata.is_verifiable and not self.has_metadata.is_set():
+            self.state = TorrentState.CHECKING
+            self.has_metadata.set()
 
     def data_checked(self, have: Bitfield, now: float) -> None:
         """What is on disk is known: download the rest, serve what is here."""
-        info = self.known_info
+        info = self.metadata.known_info
         self._have = have
         self._picker = PiecePicker(info.layout, have.copy(), rng=self.rng)
         self._done = sum(_data_length(info, index) for index in have.indices())
@@ -236,6 +239,7 @@ class Torrent:
         if self.num_pieces is not None:
             peer.metadata_known(self.num_pieces)
         peer.send_opening(self._have)
+        self.metadata.add_peer(peer, now)
         if peer.wire.supports_extensions:
             is_seed = self.state is TorrentState.SEEDING
             peer.wire.send_extension_handshake(
@@ -334,10 +338,38 @@ class Torrent:
         for key in liars:
             self._ban(self.peers.get(key))
         if info is not None:
-            self.metadata_known(info)
+            self.metadata_known(info, {})
         else:
-            for other in self.peers.values():
-                self.metadata.ask(other, now)
+            self._ask_for_metadata(now)
+
+    def metadata_rejected(self, peer: Peer) -> None:
+        """A peer will not send the metadata."""
+        self.metadata.rejected(peer)
+        self._ask_for_metadata(trio.current_time())
+
+    def hashes_received(self, peer: Peer, hashes: Hashes, now: float) -> None:
+        """A part of a hash tree came (BEP 52)."""
+        if not self.metadata.hashes_received(peer, hashes, now):
+            self._ban(peer)
+        self._check_when_verifiable()
+        self._ask_for_metadata(now)
+
+    def hashes_rejected(self, peer: Peer, reject: HashReject, now: float) -> None:
+        """A peer will not send a part of a hash tree."""
+        self.metadata.hashes_rejected(peer, reject)
+        self._ask_for_metadata(now)
+
+    async def answer_hash_request(self, request: HashRequest) -> Hashes | HashReject:
+        """What a peer's request is answered with.
+
+        Raises:
+            StorageError: The data that it asks about cannot be read.
+        """
+        return await self.metadata.answer(request, self.storage, self._have)
+
+    def _ask_for_metadata(self, now: float) -> None:
+        for peer in self.peers.values():
+            self.metadata.ask(peer, now)
 
     # Blocks.
 
@@ -403,7 +435,7 @@ class Torrent:
         for key in picker.piece_verified(index):
             self._ban(self.peers.get(key))
         have.set(index)
-        self._done += _data_length(self.known_info, index)
+        self._done += _data_length(self.metadata.known_info, index)
         for peer in self.peers.values():
             if peer.pieces is None or not peer.pieces[index]:
                 peer.send(messages.Have(index))
@@ -449,6 +481,11 @@ class Torrent:
                 peer.unchoke()
             else:
                 peer.choke()
+
+    def drop_stalled(self, now: float) -> None:
+        """Ask others for the metadata and hashes that some peers do not send."""
+        if self.metadata.drop_stalled(now):
+            self.ask_everybody()
 
     def ask_everybody(self) -> None:
         """Something may be asked for again: see who can give it."""

@@ -82,7 +82,7 @@ class TorrentTasks:
     async def _prepare_data(self) -> None:
         torrent = self._torrent
         try:
-            have = await self._open_storage(torrent.known_info)
+            have = await self._open_storage(torrent.metadata.known_info)
             torrent.data_checked(have, trio.current_time())
         except LocalError as error:
             torrent.fail(error)
@@ -90,7 +90,7 @@ class TorrentTasks:
     async def _complete_data(self) -> None:
         await self._torrent.all_verified.wait()
         try:
-            await self._give_final_name(self._torrent.known_info)
+            await self._give_final_name(self._torrent.metadata.known_info)
         except LocalError as error:
             self._torrent.fail(error)
         else:
@@ -105,6 +105,7 @@ class TorrentTasks:
         if final.path.exists():
             return await self._open_finished(info, final)
         torrent.storage = self._storage(info, final.partial(), writable=True)
+        await torrent.storage.make_root()
         return await self._check(info, torrent.storage)
 
     async def _open_finished(self, info: Info, final: Placement) -> Bitfield:
@@ -122,7 +123,7 @@ class TorrentTasks:
         return Storage(
             info,
             placement,
-            verify=PieceVerifier(info),
+            verify=PieceVerifier(info, self._torrent.metadata.layers),
             threads=self._threads,
             writable=writable,
         )
@@ -252,8 +253,7 @@ class TorrentTasks:
         while True:
             await trio.sleep(TICK_SECONDS)
             now = trio.current_time()
-            if torrent.metadata.drop_stalled(now):
-                torrent.ask_everybody()
+            torrent.drop_stalled(now)
             for peer in list(torrent.peers.values()):
                 self._look_after(peer, now)
             if now >= next_rechoke:

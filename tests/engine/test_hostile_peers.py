@@ -1,0 +1,299 @@
+"""Peers that break rules: each is dropped or ignored, and the transfer goes on with the others."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.engine.helpers import MemoryNetwork, MemoryPeerStream
+from torrent_onion.core.identity import PeerAddress, PeerId
+from torrent_onion.core.magnet import Magnet
+from torrent_onion.core.metainfo import Metainfo
+from torrent_onion.core.piece_layout import BLOCK_SIZE
+from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.session import open_session
+from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.protocol import messages
+from torrent_onion.protocol.extensions import ExtensionHandshake, MetadataData, MetadataRequest
+from torrent_onion.protocol.handshake import Handshake
+from torrent_onion.protocol.peer_wire import Event, PeerWire
+
+PIECE = 2 * BLOCK_SIZE
+
+
+@dataclass
+class Stranger:
+    """A peer driven by hand."""
+
+    stream: MemoryPeerStream
+    wire: PeerWire
+
+    async def send(self, *what: messages.Message) -> None:
+        for message in what:
+            self.wire.send(message)
+        await self.flush()
+
+    async def flush(self) -> None:
+        await self.stream.send_buffers(self.wire.data_to_send())
+
+    async def send_raw(self, data: bytes) -> None:
+        await self.stream.send_buffers([data])
+
+    async def receive(self) -> list[Event]:
+        """The next events; empty when the other side has closed."""
+        while True:
+            count = await self.stream.receive_into(self.wire.get_buffer())
+            if not count:
+                return []
+            events = list(self.wire.buffer_updated(count))
+            if events:
+                return events
+
+    async def wait_for(self, kind: type[Event]) -> Event:
+        while events := await self.receive():
+            for event in events:
+                if isinstance(event, kind):
+                    return event
+        raise AssertionError(f"closed without {kind.__name__}")
+
+    async def wait_closed(self) -> list[Event]:
+        """Everything that came until the other side closed."""
+        heard: list[Event] = []
+        while events := await self.receive():
+            heard += events
+        return heard
+
+
+def hello(info_hash: bytes, *, fast: bool = True, extensions: bool = True) -> Handshake:
+    return Handshake(
+        info_hash=info_hash,
+        peer_id=PeerId(bytes(20)),
+        extensions=extensions,
+        fast=fast,
+        v2=False,
+        dht=False,
+    )
+
+
+@dataclass
+class Scene:
+    network: MemoryNetwork
+    metainfo: Metainfo
+    content: bytes
+    seeder: Torrent
+    address: PeerAddress
+
+    async def meet(self, *, fast: bool = True) -> Stranger:
+        """Connect to the seeder and shake hands."""
+        stream = await self.network.dial(self.address.host, self.address.port, "stranger")
+        stranger = Stranger(stream, PeerWire(max_pieces=None))
+        stranger.wire.send_handshake(hello(self.metainfo.info.info_hashes.primary, fast=fast))
+        await stranger.flush()
+        await stranger.wait_for(Handshake)
+        return stranger
+
+
+@asynccontextmanager
+async def scene(network: MemoryNetwork, tmp_path: Path) -> AsyncIterator[Scene]:
+    content = tmp_path / "seed" / "file.bin"
+    content.parent.mkdir()
+    content.write_bytes(random.Random(8).randbytes(6 * PIECE))
+    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    address, listener = network.listen(1)
+    async with open_session(dial=network.dial) as session:
+        spec = TorrentSpec(metainfo, content.parent, shared_path=content)
+        torrent = session.add(spec, listener=listener)
+        await torrent.wait_complete()
+        with trio.fail_after(1000):
+            yield Scene(network, metainfo, content.read_bytes(), torrent, address)
+
+
+async def test_who_asks_for_another_torrent_learns_nothing(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        stream = await network.dial(stage.address.host, stage.address.port, "stranger")
+        await stream.send_buffers([hello(bytes(20)).encode()])
+        assert await stream.receive_into(memoryview(bytearray(100))) == 0
+
+
+async def test_a_request_while_choked_is_rejected(network: MemoryNetwork, tmp_path: Path) -> None:
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        await stranger.send(messages.Request(0, 0, BLOCK_SIZE))
+        assert await stranger.wait_for(messages.Reject) == messages.Reject(0, 0, BLOCK_SIZE)
+        assert stage.seeder.statistics().uploaded == 0
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        messages.Request(0, PIECE, BLOCK_SIZE),
+        messages.Request(0, PIECE - 1, 2),
+        messages.Request(0, 0, BLOCK_SIZE + 1),
+        messages.Request(0, 0, 0),
+        messages.Request(0, 2**32 - 1, BLOCK_SIZE),
+    ],
+)
+async def test_a_request_beyond_a_piece_is_rejected(
+    network: MemoryNetwork, tmp_path: Path, request_: messages.Request
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        await stranger.send(messages.Interested())
+        await stranger.wait_for(messages.Unchoke)
+        await stranger.send(request_)
+        assert isinstance(await stranger.wait_for(messages.Reject), messages.Reject)
+        assert stage.seeder.statistics().uploaded == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xff\xff\xff\xff\x07", id="length"),
+        pytest.param(b"\0\0\0\x05\x04\0\0\0\x06", id="have beyond the end"),
+        pytest.param(b"\0\0\0\x02\x05\xff", id="spare bits"),
+        pytest.param(b"\0\0\0\x03\x05\xf0\0", id="long bitfield"),
+        pytest.param(b"\0\0\0\x02\x14\x00", id="bad extension handshake"),
+    ],
+)
+async def test_a_broken_message_ends_the_connection(
+    network: MemoryNetwork, tmp_path: Path, data: bytes
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        await stranger.send_raw(data)
+        await stranger.wait_closed()
+        while stage.seeder.statistics().peers:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_a_dht_port_leads_to_no_connection(network: MemoryNetwork, tmp_path: Path) -> None:
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        await stranger.send_raw(b"\0\0\0\x03\x09\x1a\xe1")
+        await stranger.send(messages.Interested())
+        await stranger.wait_for(messages.Unchoke)
+        assert len(network.dialled) == 1  # the stranger's own
+
+
+async def test_silence_instead_of_a_handshake_ends_in_time(
+    network: MemoryNetwork, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        stream = await network.dial(stage.address.host, stage.address.port, "stranger")
+        started = trio.current_time()
+        assert await stream.receive_into(memoryview(bytearray(100))) == 0
+        assert 0 < trio.current_time() - started < 100
+
+
+async def test_a_silent_peer_is_kept_alive_and_then_dropped(
+    network: MemoryNetwork, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        started = trio.current_time()
+        heard = await stranger.wait_closed()
+        assert messages.KeepAlive() in heard
+        assert 200 < trio.current_time() - started < 300
+
+
+class Liar:
+    """A listener that has everything and sends damaged blocks."""
+
+    def __init__(self, metainfo: Metainfo, content: bytes, damage: Callable[[int], bool]) -> None:
+        self._metainfo = metainfo
+        self._content = content
+        self._damage = damage
+        self.served = 0
+
+    async def serve(self, stream: MemoryPeerStream) -> None:
+        stranger = Stranger(stream, PeerWire(max_pieces=None))
+        try:
+            await stranger.wait_for(Handshake)
+            stranger.wire.send_handshake(hello(self._metainfo.info.info_hashes.primary))
+            await stranger.send(messages.HaveAll(), messages.Unchoke())
+            while events := await stranger.receive():
+                for event in events:
+                    if isinstance(event, messages.Request):
+                        self._answer(stranger, event)
+                await stranger.flush()
+        except trio.BrokenResourceError:
+            pass
+
+    def _answer(self, stranger: Stranger, request: messages.Request) -> None:
+        start = request.piece * PIECE + request.begin
+        block = bytearray(self._content[start : start + request.length])
+        if self._damage(request.piece):
+            block[0] ^= 1
+        self.served += 1
+        stranger.wire.send_piece(request.piece, request.begin, bytes(block))
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_bad_data_is_never_kept_and_the_liar_is_left(
+    network: MemoryNetwork, tmp_path: Path, seed: int
+) -> None:
+    async with scene(network, tmp_path) as stage, trio.open_nursery() as nursery:
+        rng = random.Random(seed)
+        liar = Liar(stage.metainfo, stage.content, lambda _: rng.random() < 0.5)
+        address, listener = network.listen(66)
+
+        async def accept() -> None:
+            while True:
+                nursery.start_soon(liar.serve, await listener.accept())  # type: ignore[arg-type]
+
+        nursery.start_soon(accept)
+        async with open_session(dial=network.dial) as session:
+            spec = TorrentSpec(stage.metainfo, tmp_path, peers=(address, stage.address))
+            await session.add(spec).wait_complete()
+        assert (tmp_path / "file.bin").read_bytes() == stage.content
+        nursery.cancel_scope.cancel()
+
+
+async def test_metadata_that_is_not_the_torrents_is_refused(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path) as stage, trio.open_nursery() as nursery:
+        raw = stage.metainfo.info.raw
+        address, listener = network.listen(66)
+
+        async def lie() -> None:
+            stranger = Stranger(await listener.accept(), PeerWire(max_pieces=None))  # type: ignore[arg-type]
+            await stranger.wait_for(Handshake)
+            stranger.wire.send_handshake(hello(stage.metainfo.info.info_hashes.primary))
+            stranger.wire.send_extension_handshake(ExtensionHandshake(metadata_size=len(raw)))
+            await stranger.flush()
+            await stranger.wait_for(MetadataRequest)
+            stranger.wire.send_extended(MetadataData(0, len(raw), bytes(len(raw))))
+            await stranger.flush()
+            assert await stranger.wait_closed() is not None
+
+        nursery.start_soon(lie)
+        magnet = Magnet(info_hashes=stage.metainfo.info.info_hashes)
+        async with open_session(dial=network.dial) as session:
+            spec = TorrentSpec(magnet, tmp_path, peers=(address, stage.address))
+            await session.add(spec).wait_complete()
+        assert (tmp_path / "file.bin").read_bytes() == stage.content
+
+
+async def test_a_bug_met_with_one_peer_leaves_the_others_alone(
+    network: MemoryNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        bystander = await stage.meet()
+
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(stage.seeder, "interest_changed", fail)
+        stranger = await stage.meet()
+        await stranger.send(messages.Interested())
+        await stranger.wait_closed()
+        monkeypatch.undo()
+        await bystander.send(messages.Interested())
+        await bystander.wait_for(messages.Unchoke)
