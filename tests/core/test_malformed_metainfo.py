@@ -1,6 +1,6 @@
 """A corpus of odd and broken torrents, each with what must come of it.
 
-``ACCEPTED`` are those that other clients read as well; ``REFUSED`` come with words of the reason.
+``ACCEPTED`` are odd but can be downloaded; ``REFUSED`` come with words of the reason.
 Each is a small change of one of the sound torrents (version 1, version 2, hybrid, one file), made
 on the decoded dictionary or on its bytes.
 """
@@ -191,6 +191,8 @@ ACCEPTED: dict[str, bytes] = {
             ],
         ),
     ),
+    "a hybrid without a list of version 1": hybrid((b"files", REMOVED)),
+    "a hybrid without hashes of version 1": hybrid((b"pieces", REMOVED)),
     "a piece layer nobody needs": changed(V2_TORRENT, (b"piece layers", b"x" * 32, b"y")),
     "an empty piece layer where none is needed": changed(
         {**V2_TORRENT, b"info": {**V2_TORRENT[b"info"], b"piece length": 32_768}},
@@ -262,7 +264,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "more pieces by many files of version 2": (
         v2(
-            (b"file tree", b"big", b"", b"length", (PIECE << 21) - 1),
+            (b"file tree", b"big", b"", b"length", (PIECE << 21) - 5),
         ),
         "more than 2,097,152 pieces",
     ),
@@ -379,7 +381,6 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "one hash for each piece",
     ),
     # Hybrids whose halves do not agree.
-    "a hybrid without a list of version 1": (hybrid((b"files", REMOVED)), "no possible length"),
     "a hybrid with another name": (hybrid((b"files", 0, b"path", [b"gib"])), "do not agree"),
     "a hybrid with another length": (hybrid((b"files", 0, b"length", 20_001)), "do not agree"),
     "a hybrid with another folder": (hybrid((b"files", 2, b"path", [b"small"])), "do not agree"),

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torrent_onion.core.bencoding import encode
+from torrent_onion.core import metainfo as metainfo_module
+from torrent_onion.core.bencoding import BencodeLimits, encode
 from torrent_onion.core.identity import InfoHashes
 from torrent_onion.core.metainfo import (
     MAX_EXTRA_KEYS,
@@ -21,6 +22,7 @@ from torrent_onion.core.metainfo import (
     parse_metainfo,
 )
 from torrent_onion.core.piece_layout import FileSpan
+from torrent_onion.errors import MetainfoError
 
 MakeTorrent = Callable[..., Metainfo]
 PIECE = 16384
@@ -327,6 +329,14 @@ def test_repr_names_the_torrent_and_no_more(make_torrent: MakeTorrent) -> None:
     made = make_torrent("top", CONTENTS, TorrentFormat.HYBRID)
     assert len(repr(made)) < 600
     assert isinstance(made.info, Info)
+
+
+def test_an_info_dictionary_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metainfo_module, "INFO_LIMITS", BencodeLimits(max_bytes=50))
+    with pytest.raises(MetainfoError, match="more than 50 bytes"):
+        parsed()
+    with pytest.raises(MetainfoError, match="longer than 50 bytes"):
+        parse_info(encode(v1_info()))
 
 
 def test_a_hundred_thousand_files() -> None:

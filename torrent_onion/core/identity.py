@@ -3,6 +3,7 @@
 - Text and bytes from outside become a :class:`PeerAddress` only through its class methods; what
   they return has one spelling, so that equal addresses compare equal.
 - An onion address is right to its last bit (checksum, version, point on the curve) or refused.
+  What ``onion_address`` says of a wrong one is a ``ValueError`` with a sentence for users.
 - Nothing here says whether an address may be dialled; that is the dialer's decision.
 """
 
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NewType
 
-from tor_control.errors import InvalidOnionAddress
 from tor_control.onion_address import ONION_SUFFIX, PUBLIC_KEY_LENGTH, onion_address, public_key
 from torrent_onion.errors import AddressError
 
@@ -82,7 +82,7 @@ class PeerAddress:
         port = int.from_bytes(data[PUBLIC_KEY_LENGTH:], "big")
         try:
             return cls.of(onion_address(bytes(data[:PUBLIC_KEY_LENGTH])), port)
-        except InvalidOnionAddress as error:
+        except ValueError as error:
             raise AddressError(str(error)) from None
 
     def to_compact_onion(self) -> bytes:
@@ -93,7 +93,7 @@ class PeerAddress:
         """
         try:
             return public_key(self.host) + self.port.to_bytes(2, "big")
-        except InvalidOnionAddress as error:
+        except ValueError as error:
             raise AddressError(str(error)) from None
 
     @property
@@ -152,7 +152,7 @@ def _normal_host(host: str) -> str:
     if host.endswith(ONION_SUFFIX):
         try:
             return onion_address(public_key(host))
-        except InvalidOnionAddress as error:
+        except ValueError as error:
             raise AddressError(str(error)) from None
     if ":" in host:
         return str(_ipv6(host))

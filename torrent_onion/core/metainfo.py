@@ -275,7 +275,9 @@ def _format(info: Dictionary) -> TorrentFormat:
         if b"file tree" in info and b"pieces" not in info:
             raise refuse("it has a file tree but does not say its version")
         return TorrentFormat.V1
-    return TorrentFormat.HYBRID if b"pieces" in info else TorrentFormat.V2
+    # Half of a version 1 beside a version 2 is no version 1.
+    has_v1 = b"pieces" in info and (b"files" in info or b"length" in info)
+    return TorrentFormat.HYBRID if has_v1 else TorrentFormat.V2
 
 
 def _piece_length(info: Dictionary, torrent_format: TorrentFormat) -> int:

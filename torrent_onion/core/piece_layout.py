@@ -10,10 +10,7 @@
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Final, NamedTuple, NewType
-
-PieceIndex = NewType("PieceIndex", int)
-FileIndex = NewType("FileIndex", int)
+from typing import Final, NamedTuple
 
 BLOCK_SIZE: Final = 16 * 1024
 """Bytes of one request; what every client asks for and the most that all of them answer (BEP 3)."""
