@@ -25,7 +25,7 @@ from torrent_onion.core.metainfo_build import (
     choose_piece_length,
     plan_files,
 )
-from torrent_onion.errors import MetainfoError, PathError
+from torrent_onion.errors import LocalError, MetainfoError, PathError
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -279,11 +279,30 @@ def test_hashes_that_do_not_fit_are_refused() -> None:
         build_info("top", plan, piece_length=16 * KIB, torrent_format=V2, is_single_file=False)
 
 
-@pytest.mark.parametrize("piece_length", [8 * KIB, 48 * KIB])
-def test_piece_lengths_that_version_2_has_not(make_torrent: MakeTorrent, piece_length: int) -> None:
-    make_torrent("top", {("a",): b"x"}, V1, piece_length=piece_length)
-    with pytest.raises(MetainfoError, match="version 2 allows"):
-        make_torrent("top", {("a",): b"x"}, V2, piece_length=piece_length)
+@pytest.mark.parametrize(
+    "piece_length", [-16 * KIB, 0, 1, 8 * KIB, 16 * KIB + 1, 128 * MIB + 16 * KIB]
+)
+@pytest.mark.parametrize("torrent_format", [V1, V2, HYBRID])
+def test_piece_lengths_that_are_not_allowed(
+    piece_length: int, torrent_format: TorrentFormat
+) -> None:
+    with pytest.raises(LocalError, match="multiple of 16 KiB"):
+        plan_files("top", [FileToShare(("a",), 1)], piece_length, torrent_format)
+
+
+def test_piece_lengths_of_version_2_are_powers_of_two(make_torrent: MakeTorrent) -> None:
+    made = make_torrent("top", {("a",): b"x"}, V1, piece_length=48 * KIB)
+    assert made.info.piece_length == 48 * KIB
+    for torrent_format in (V2, HYBRID):
+        with pytest.raises(LocalError, match="16, 32, 64 KiB"):
+            plan_files("top", [FileToShare(("a",), 1)], 48 * KIB, torrent_format)
+
+
+def test_too_many_pieces_are_refused_before_anything_is_hashed() -> None:
+    files = [FileToShare(("a",), (16 * KIB << 21) - 5), FileToShare(("b",), 6)]
+    with pytest.raises(LocalError, match="larger piece size"):
+        plan_files("top", files, 16 * KIB, V2)
+    assert plan_files("top", files, 32 * KIB, V2)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from torrent_onion.core.bencoding import INFO_LIMITS, Value, encode
 from torrent_onion.core.metainfo import (
+    MAX_PIECE_LENGTH,
+    MAX_PIECES,
     META_VERSION,
     FileEntry,
     Info,
@@ -25,7 +27,7 @@ from torrent_onion.core.metainfo import (
 )
 from torrent_onion.core.metainfo_files import round_up
 from torrent_onion.core.piece_layout import BLOCK_SIZE
-from torrent_onion.errors import PathError
+from torrent_onion.errors import LocalError, PathError
 
 MIN_PIECE_LENGTH: Final = BLOCK_SIZE
 MAX_CHOSEN_PIECE_LENGTH: Final = 16 * 1024 * 1024
@@ -70,16 +72,20 @@ def plan_files(
     Args:
         name: Of the file or folder.
         files: In any order.
-        piece_length: Bytes.
+        piece_length: Bytes; a multiple of 16 KiB, and for version 2 a power of two.
         torrent_format: Only hybrid torrents have pad files.
 
     Raises:
         PathError: There is no data, a name cannot be in a torrent, or a path comes twice.
+        LocalError: The piece length is not allowed, or gives too many pieces.
     """
+    _check_piece_length(piece_length, torrent_format)
     _check_name(name)
     ordered = sorted(files, key=lambda file: [_check_name(part) for part in file.path])
     if not any(file.length for file in ordered):
         raise PathError("There is nothing to share: all files are empty.")
+    if sum(round_up(file.length, piece_length) for file in ordered) > MAX_PIECES * piece_length:
+        raise LocalError(f"That makes more than {MAX_PIECES:,} pieces; choose a larger piece size.")
     _check_paths(ordered)
     if torrent_format is not TorrentFormat.V1:
         _check_depth(ordered)
@@ -159,6 +165,13 @@ def _file_tree(files: Sequence[FileEntry]) -> dict[bytes, Any]:
         if entry.pieces_root is not None:
             node[b""][b"pieces root"] = entry.pieces_root
     return tree
+
+
+def _check_piece_length(piece_length: int, torrent_format: TorrentFormat) -> None:
+    if piece_length % BLOCK_SIZE or not MIN_PIECE_LENGTH <= piece_length <= MAX_PIECE_LENGTH:
+        raise LocalError("A piece size must be a multiple of 16 KiB, 128 MiB at most.")
+    if piece_length & (piece_length - 1) and torrent_format is not TorrentFormat.V1:
+        raise LocalError("Version 2 needs a piece size of 16, 32, 64 KiB and so on; or choose v1.")
 
 
 def _check_name(part: str) -> bytes:
