@@ -17,14 +17,16 @@ class HsDescEvent:
     """One ``650 HS_DESC`` event (control-spec, "HiddenService descriptors").
 
     Args:
-        action: Upper case, as tor says it: ``UPLOAD``, ``UPLOADED``, ``FAILED``, ``REQUESTED``...
+        action: Upper case, as tor says it: ``CREATED``, ``UPLOAD``, ``UPLOADED``, ``FAILED``...
         address: The 56 characters before ``.onion``.
         reason: The value of ``REASON=`` where there is one.
+        descriptor: The descriptor's id where there is one; ``UPLOADED`` has none.
     """
 
     action: str
     address: str
     reason: str | None = None
+    descriptor: str | None = None
 
 
 class ControlPort(Protocol):

@@ -48,6 +48,7 @@ def parse_hs_desc(text: str) -> HsDescEvent:
         action=arguments.word(0),
         address=arguments.word(1).removesuffix(".onion"),
         reason=arguments.fields.get("REASON"),
+        descriptor=arguments.word(4) or None,
     )
 
 

@@ -90,6 +90,8 @@ class ControlFailed(TorError):
 class ControlUnreachable(ControlFailed):
     """Nothing answers where the control port should be."""
 
+    text = "Nothing answers at Tor's control port; start that Tor, or correct --tor."
+
 
 class AuthenticationFailed(ControlFailed):
     """The control port wants a password or a cookie that we do not have."""

@@ -4,8 +4,8 @@ Four rules:
 
 - The key is ours, made here and known to nobody else; tor is told to compute the same address, and
   if it says another, nothing is published.
-- "Published" means that a directory has taken the descriptor: we listen for that before tor is
-  asked, and never say "ready" earlier.
+- "Published" means that clients find it (``descriptor_uploads.py``): we listen for that before tor
+  is asked, and never say "ready" earlier.
 - The service is tied to the control connection (never ``Detach``): however we end, it ends too.
 - The virtual port is random, so that nothing but the address itself links two starts.
 """
@@ -15,12 +15,14 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import trio
 
 from tor_control.address_policy import MAX_PORT, TOR_PORTS
 from tor_control.control_port import ControlPort, HsDescEvent
+from tor_control.descriptor_uploads import DescriptorUploads
 from tor_control.errors import (
     CommandRejected,
     ControlFailed,
@@ -35,6 +37,8 @@ PUBLISH_SECONDS = 180.0
 """Tor needs 10 to 60 s for introduction circuits and uploads; behind a slow bridge up to 180."""
 REJECTED_SECONDS = 30.0
 """When every directory so far has refused: time for tor's other uploads, spread over some 10 s."""
+SETTLE_SECONDS = 15.0
+"""After the first directory took it: for the others, of which some are slow and some are gone."""
 REMOVE_SECONDS = 2.0
 """For DEL_ONION on the way out, which takes milliseconds unless tor hangs."""
 MIN_PORT = 1024
@@ -42,8 +46,6 @@ MIN_PORT = 1024
 POW_VERSION = (0, 4, 9, 9)
 """Proof-of-work defences of ADD_ONION came with 0.4.9.2; sound since this one (TROVE-2026-020)."""
 
-# FAILED is said of downloads too; these are the reasons of a failed upload (control-spec).
-_UPLOAD_FAILURES = frozenset({"UPLOAD_REJECTED", "UNEXPECTED"})
 _ADDRESS_COLLISION = 550
 
 
@@ -95,7 +97,7 @@ class OnionService:
         self._is_removed = False
 
     async def republish(self, control: ControlPort) -> None:
-        """Publish it, with the same address and port, and wait until a directory has it.
+        """Publish it, with the same address and port, and wait until clients can find it.
 
         For the first time, and again when Tor was lost and is back.
 
@@ -111,14 +113,15 @@ class OnionService:
         also ends this call if it still runs in another task.
         """
         self._control = control
+        uploads = DescriptorUploads(self._encoded)
         with trio.move_on_after(PUBLISH_SECONDS) as scope:
             self._publishing = scope
             async with control.subscribe_hs_desc() as events:
                 if self._is_removed:
                     return
                 await self._add(control)
-                await self._wait_uploaded(events, scope)
-        if scope.cancelled_caught and not self._is_removed:
+                await _wait_uploaded(events, uploads, scope)
+        if scope.cancelled_caught and not uploads.taken and not self._is_removed:
             raise PublishFailed(
                 "No directory took the onion service in time; check the computer's clock and "
                 "that Tor is connected (`torrent-onion check`), then try again."
@@ -151,26 +154,6 @@ class OnionService:
                 "Tor made another onion address than the key has; update tor and try again."
             )
 
-    async def _wait_uploaded(
-        self, events: AsyncIterator[HsDescEvent], scope: trio.CancelScope
-    ) -> None:
-        """Wait until one upload succeeded; give up early when all that tor tries are refused."""
-        last_moment = scope.deadline
-        started = failed = 0
-        async for event in events:
-            if event.address != self._encoded:
-                continue
-            if event.action == "UPLOADED":
-                return
-            if event.action == "UPLOAD":
-                started += 1
-            elif event.action == "FAILED" and event.reason in _UPLOAD_FAILURES:
-                failed += 1
-            is_hopeless = 0 < started <= failed
-            soon = trio.current_time() + REJECTED_SECONDS
-            scope.deadline = min(last_moment, soon) if is_hopeless else last_moment
-        raise TorLost
-
     @property
     def _encoded(self) -> str:
         return self.address.removesuffix(ONION_SUFFIX)
@@ -199,7 +182,7 @@ async def publish(
         limits: For services that many use.
 
     Yields:
-        The service, once a directory has its descriptor.
+        The service, once clients can find it.
 
     Raises:
         ListenFailed: There is no place to forward to.
@@ -218,6 +201,24 @@ async def publish(
         finally:
             with trio.move_on_after(REMOVE_SECONDS, shield=True):
                 await service.remove()
+
+
+async def _wait_uploaded(
+    events: AsyncIterator[HsDescEvent], uploads: DescriptorUploads, scope: trio.CancelScope
+) -> None:
+    """Wait until all is uploaded; end the scope early when waiting on is of no use."""
+    last_moment = scope.deadline
+    settled_at = inf
+    async for event in events:
+        uploads.count(event)
+        if uploads.is_complete:
+            return
+        now = trio.current_time()
+        if uploads.taken:
+            settled_at = min(settled_at, now + SETTLE_SECONDS)
+        given_up_at = now + REJECTED_SECONDS if uploads.is_hopeless else inf
+        scope.deadline = min(last_moment, settled_at, given_up_at)
+    raise TorLost
 
 
 def random_port(rng: random.Random) -> int:

@@ -35,6 +35,9 @@ def test_hs_desc_events() -> None:
     assert parse_hs_desc(f"FAILED {address} NO_AUTH $FP REASON=UPLOAD_REJECTED") == HsDescEvent(
         "FAILED", address, "UPLOAD_REJECTED"
     )
+    assert parse_hs_desc(f"UPLOAD {address} UNKNOWN $FP mG4g/f+X HSDIR_INDEX=0A") == HsDescEvent(
+        "UPLOAD", address, descriptor="mG4g/f+X"
+    )
 
 
 def test_versions() -> None:

@@ -27,6 +27,7 @@ from tor_control.onion_service import (
     PUBLISH_SECONDS,
     REJECTED_SECONDS,
     REMOVE_SECONDS,
+    SETTLE_SECONDS,
     OnionService,
     PowDefenses,
     ServiceLimits,
@@ -123,11 +124,13 @@ async def test_from_publishing_to_removal(folder: Path) -> None:
     assert is_empty(folder)
 
 
-async def test_it_is_not_published_before_a_directory_has_it(folder: Path) -> None:
+async def test_it_is_not_published_before_clients_can_find_it(folder: Path) -> None:
     control = ScriptedControl(
         event("CREATED"),
         event("UPLOAD"),
+        event("UPLOAD"),
         event("UPLOADED", address=OTHER),
+        event("UPLOADED"),
         event("REQUESTED"),
         event("RECEIVED"),
     )
@@ -229,6 +232,15 @@ async def test_every_directory_refuses(
         async with published(control, folder):
             pass
     assert trio.current_time() - start == pytest.approx(REJECTED_SECONDS)
+
+
+async def test_one_directory_that_does_not_answer_delays_it_a_little(
+    folder: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    control = ScriptedControl(event("UPLOAD"), event("UPLOAD"), event("UPLOADED"), event("UPLOAD"))
+    start = trio.current_time()
+    async with published(control, folder):
+        assert trio.current_time() - start == pytest.approx(SETTLE_SECONDS)
 
 
 async def test_another_directory_takes_it_after_some_refused(
