@@ -5,7 +5,7 @@ from pathlib import Path
 from torrent_onion.cli import text
 from torrent_onion.cli.sources import read_torrent_file
 from torrent_onion.cli.ui import Ui
-from torrent_onion.engine.checking import check_data
+from torrent_onion.engine.verifying import check_data
 from torrent_onion.errors import LocalError
 
 
@@ -16,8 +16,9 @@ async def verify(torrent_file: Path, folder: Path, ui: Ui) -> None:
         LocalError: Not everything is there and right.
         RemoteError: The .torrent file is none.
     """
-    info = read_torrent_file(torrent_file).info
-    found = await check_data(info, folder, progress=ui.hashing)
+    metainfo = read_torrent_file(torrent_file)
+    info = metainfo.info
+    found = await check_data(metainfo, folder, progress=ui.hashing)
     for path in found.bad:
         _tell(path, "bad", ui)
     for path in found.missing:

@@ -1,6 +1,7 @@
 """Spread numbered work over the disk threads, with progress."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -27,7 +28,7 @@ async def for_each_batch(
     async def worker() -> None:
         for start in starts:
             part = range(start, min(start + batch, count))
-            done(part, await threads.run(lambda part=part: work(part)))
+            done(part, await threads.run(partial(work, part)))
 
     try:
         async with trio.open_nursery() as nursery:

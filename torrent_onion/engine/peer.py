@@ -205,9 +205,9 @@ class Peer:
         self._early = None
         self._early_haves.clear()
 
-    def _on_choke(self, _: Any, now: float) -> None:
+    def _on_choke(self, *_: Any) -> None:
         self.peer_choking = True
-        self._torrent.peer_choked_us(self, now)
+        self._torrent.peer_choked_us(self)
 
     def _on_unchoke(self, _: Any, now: float) -> None:
         self.peer_choking = False
@@ -267,8 +267,8 @@ class Peer:
         self.download_meter.add(now, len(piece.block))
         self._torrent.block_received(self, piece, now)
 
-    def _on_reject(self, reject: messages.Reject, now: float) -> None:
-        self._torrent.request_rejected(self, Block(reject.piece, reject.begin, reject.length), now)
+    def _on_reject(self, reject: messages.Reject, _: float) -> None:
+        self._torrent.request_rejected(self, Block(reject.piece, reject.begin, reject.length))
 
     def _on_allowed_fast(self, allowed: messages.AllowedFast, now: float) -> None:
         num_pieces = self._torrent.num_pieces

@@ -291,24 +291,34 @@ class Torrent:
             self._picker.peer_lost(peer.key, index)
             peer.set_interested(self._picker.is_interesting(peer.key))
 
-    def peer_choked_us(self, peer: Peer, now: float) -> None:
+    def peer_choked_us(self, peer: Peer) -> None:
         """Without the fast extension a choke drops every request; with it each is rejected."""
         if not peer.wire.supports_fast:
-            self.drop_requests(peer, now)
+            self.drop_requests(peer)
 
-    def drop_requests(self, peer: Peer, now: float) -> None:
+    def drop_requests(self, peer: Peer) -> None:
         """The peer will not answer what it was asked; others may."""
         if self._picker is not None and peer.in_picker:
             for block in self._picker.drop_requests(peer.key):
-                peer.requests.request_gone(block, now)
+                peer.requests.request_gone(block)
             self.ask_everybody()
 
-    def request_rejected(self, peer: Peer, block: Block, now: float) -> None:
+    def give_up(self, peer: Peer, blocks: list[Block]) -> None:
+        """Some requests took too long: let others be asked."""
+        if self._picker is None or not peer.in_picker:
+            return
+        for block in blocks:
+            self._picker.request_dropped(peer.key, block)
+            peer.requests.request_gone(block)
+            peer.send(messages.Cancel(block.piece, block.begin, block.length))
+        self.ask_everybody()
+
+    def request_rejected(self, peer: Peer, block: Block) -> None:
         """The peer will not answer one request (BEP 6)."""
         if self._picker is None or not self._picker.is_requested(peer.key, block):
             return
         self._picker.request_dropped(peer.key, block)
-        peer.requests.request_gone(block, now)
+        peer.requests.request_gone(block)
         self.ask_everybody()
 
     def interest_changed(self, peer: Peer, now: float) -> None:
@@ -415,7 +425,7 @@ class Torrent:
         if not received.duplicate:
             self.traffic.last_block = now
         for key in received.cancel:
-            self._cancel_request(key, block, now)
+            self._cancel_request(key, block)
         if received.complete is not None:
             self._commits_pending += 1
             self._to_commit.append(received.complete)
@@ -494,11 +504,11 @@ class Torrent:
             self.ask(peer, now)
             self.metadata.ask(peer, now)
 
-    def _cancel_request(self, key: PeerKey, block: Block, now: float) -> None:
+    def _cancel_request(self, key: PeerKey, block: Block) -> None:
         peer = self.peers.get(key)
         if peer is not None:
             peer.send(messages.Cancel(block.piece, block.begin, block.length))
-            peer.requests.request_gone(block, now)
+            peer.requests.request_gone(block)
 
     def _drop_if_useless(self, peer: Peer) -> None:
         """Two seeds have nothing to give each other."""

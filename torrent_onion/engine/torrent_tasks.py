@@ -265,7 +265,7 @@ class TorrentTasks:
             peer.close()
         elif now - peer.last_sent > KEEP_ALIVE_SECONDS:
             peer.send(KeepAlive())
-        if peer.requests.overdue(now):
-            self._torrent.drop_requests(peer, now)
+        if overdue := peer.requests.overdue(now):
+            self._torrent.give_up(peer, overdue)
         else:
             self._torrent.ask(peer, now)
