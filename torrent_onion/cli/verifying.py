@@ -32,7 +32,7 @@ async def verify(torrent_file: Path, folder: Path, ui: Ui) -> None:
         )
     ui.result(
         "complete",
-        {"path": str(folder), "files": files},
+        {"path": str(found.path), "files": files},
         f"All of it is right: {text.count(files, 'file')}, {text.size(info.total_length)}.",
     )
 
