@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - the names say what happened, as trio's Cancelled does; "Error" would add nothing
 """Every way in which Tor fails us. ``str(error)`` is what the user reads: a sentence, the way out.
 
 ::
