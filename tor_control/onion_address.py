@@ -44,6 +44,14 @@ def onion_address(public_key: bytes) -> str:
     # On the curve, in canonical form, in the main subgroup: no torsion (rend-spec-v3).
     if not crypto_core_ed25519_is_valid_point(public_key):
         raise InvalidOnionAddress("This is no onion key; it is no point on the curve.")
+    return encode_address(public_key)
+
+
+def encode_address(public_key: bytes) -> str:
+    """Return the address of a key that has been checked before; nothing is checked here.
+
+    The check takes 30 times as long as the rest, which matters to whoever names many addresses.
+    """
     raw = public_key + _checksum(public_key) + _VERSION_BYTE
     return base64.b32encode(raw).decode().lower() + ONION_SUFFIX
 

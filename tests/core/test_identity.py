@@ -131,6 +131,11 @@ def test_compact_bytes_that_name_nobody(data: bytes) -> None:
         PeerAddress.from_compact_onion(data)
 
 
+def test_an_address_that_was_checked_once_is_read_without_the_checks() -> None:
+    address = PeerAddress(ONION, 8080)
+    assert PeerAddress.from_checked_onion(address.to_compact_onion()) == address
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "example.org", "::1"])
 def test_only_onions_have_the_compact_form(host: str) -> None:
     address = PeerAddress(host, 80)

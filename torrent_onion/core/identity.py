@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NewType
 
-from tor_control.onion_address import ONION_SUFFIX, PUBLIC_KEY_LENGTH, onion_address, public_key
+from tor_control.onion_address import (
+    ONION_SUFFIX,
+    PUBLIC_KEY_LENGTH,
+    encode_address,
+    onion_address,
+    public_key,
+)
 from torrent_onion.errors import AddressError
 
 PeerId = NewType("PeerId", bytes)
@@ -80,10 +86,18 @@ class PeerAddress:
         if len(data) != COMPACT_ONION_LENGTH:
             raise AddressError(f"A compact onion address has {COMPACT_ONION_LENGTH} bytes.")
         port = int.from_bytes(data[PUBLIC_KEY_LENGTH:], "big")
+        if port == 0:
+            raise AddressError("A peer's port must be between 1 and 65535.")
         try:
-            return cls.of(onion_address(bytes(data[:PUBLIC_KEY_LENGTH])), port)
+            return cls(onion_address(bytes(data[:PUBLIC_KEY_LENGTH])), port)
         except ValueError as error:
             raise AddressError(str(error)) from None
+
+    @classmethod
+    def from_checked_onion(cls, data: bytes) -> "PeerAddress":
+        """Read 34 bytes that :meth:`from_compact_onion` has read before, without the checks."""
+        port = int.from_bytes(data[PUBLIC_KEY_LENGTH:], "big")
+        return cls(encode_address(data[:PUBLIC_KEY_LENGTH]), port)
 
     def to_compact_onion(self) -> bytes:
         """Return the 34 bytes that name an onion peer on the wire: key and port.
@@ -151,9 +165,10 @@ def _normal_host(host: str) -> str:
     host = host.lower()
     if host.endswith(ONION_SUFFIX):
         try:
-            return onion_address(public_key(host))
+            public_key(host)
         except ValueError as error:
             raise AddressError(str(error)) from None
+        return host
     if ":" in host:
         return str(_ipv6(host))
     labels = host.split(".")
