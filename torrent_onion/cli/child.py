@@ -61,17 +61,21 @@ class Child:
 
 
 @asynccontextmanager
-async def run_child(*arguments: str) -> AsyncIterator[Child]:
+async def run_child(*arguments: str, verbose: int = 0) -> AsyncIterator[Child]:
     """Start a command in a process; it is ended when the block is left, however that happens.
 
     It gets a session of its own, so that a Ctrl-C is ours alone to deal with. Should we be killed,
     its next event fails and it ends by itself.
+
+    Args:
+        arguments: The command line.
+        verbose: How often ``--verbose`` is given; then its stderr is ours.
     """
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "torrent_onion.cli", *arguments, "--json"],
+        [sys.executable, "-m", "torrent_onion.cli", *arguments, "--json", *["-v"] * verbose],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=None if verbose else subprocess.DEVNULL,
         start_new_session=True,
     )
     try:

@@ -226,7 +226,7 @@ def demo(binary: str | None, *, output: OutputOptions) -> None:
     """
     from torrent_onion.cli import demonstration
 
-    _run(output, partial(demonstration.demo, binary))
+    _run(output, partial(demonstration.demo, binary, output.verbose))
 
 
 COMMANDS = (seed, get, create, show, verify, check, private_network, demo)

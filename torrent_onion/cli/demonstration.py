@@ -21,8 +21,13 @@ _PATIENCE = "45"
 """Seconds without any data after which the getter gives up."""
 
 
-async def demo(binary: str | None, ui: Ui) -> None:
+async def demo(binary: str | None, verbose: int, ui: Ui) -> None:
     """Run the demo and say how long each step took.
+
+    Args:
+        binary: The tor program; None looks on PATH.
+        verbose: How much its processes say on stderr.
+        ui: Where the steps are told.
 
     Raises:
         TorError: Tor is missing, or the private network did not come up.
@@ -30,7 +35,7 @@ async def demo(binary: str | None, ui: Ui) -> None:
     """
     steps = _Steps(ui)
     with tempfile.TemporaryDirectory(prefix="torrent-onion-demo-") as folder:
-        await _share_and_fetch(Path(folder), binary or "tor", steps)
+        await _share_and_fetch(Path(folder), binary or "tor", verbose, steps)
     steps.all_done()
 
 
@@ -66,7 +71,7 @@ class _Steps:
         self._ui.result("step", {"step": words, "seconds": round(seconds, 3)}, line)
 
 
-async def _share_and_fetch(folder: Path, binary: str, steps: _Steps) -> None:
+async def _share_and_fetch(folder: Path, binary: str, verbose: int, steps: _Steps) -> None:
     shared = folder / "documents"
     files, total = write_samples(shared)
     steps.done(f"Wrote {text.count(files, 'sample document')}, {text.size(total)}")
@@ -75,15 +80,15 @@ async def _share_and_fetch(folder: Path, binary: str, steps: _Steps) -> None:
     ) as network:
         steps.done(f"Started a private Tor network of {text.count(network.relays, 'relay')}")
         tor = ("--tor", "launch", "--tor-binary", binary, "--torrc", str(network.torrc))
-        async with run_child("seed", str(shared), "--state", str(folder / "a"), *tor) as seeder:
+        seed = ("seed", str(shared), "--state", str(folder / "a"), *tor)
+        async with run_child(*seed, verbose=verbose) as seeder:
             steps.doing("hashing, and publishing an onion service")
             magnet = (await seeder.wait_for("ready"))["magnet"]
             steps.done("Shared them: hashed, and published an onion service")
             where = folder / "fetched"
-            async with run_child(
-                *("get", magnet, "--dir", str(where), "--timeout", _PATIENCE),
-                *("--state", str(folder / "b"), *tor),
-            ) as getter:
+            get = ("get", magnet, "--dir", str(where), "--timeout", _PATIENCE)
+            state = ("--state", str(folder / "b"))
+            async with run_child(*get, *state, *tor, verbose=verbose) as getter:
                 steps.doing("starting another tor")
                 await getter.wait_for("progress")
                 steps.done("Started another process, with a tor of its own")
