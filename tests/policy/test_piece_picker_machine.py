@@ -19,8 +19,9 @@ from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block, PieceLayout
 from torrent_onion.policy import piece_board
 from torrent_onion.policy.endgame import MAX_COPIES
+from torrent_onion.policy.piece_board import PieceState
 from torrent_onion.policy.piece_download import BlockState, PieceDownload, Shelf
-from torrent_onion.policy.piece_picker import PiecePicker, PieceState, UnaskedBlock
+from torrent_onion.policy.piece_picker import PiecePicker, UnaskedBlock
 
 NUM_PIECES = 8
 PIECE_LENGTH = 2 * BLOCK_SIZE + 5
@@ -147,14 +148,16 @@ class PickerMachine(RuleBasedStateMachine):
         blocks = []
         for index in set().union(*self.pieces.values()):
             state, download = self.picker.state(index), self.download(index)
-            for number in range(self.layout.num_blocks(index)):
-                if state is PieceState.OPEN or (
+            blocks += [
+                self.layout.block(index, number)
+                for number in range(self.layout.num_blocks(index))
+                if state is PieceState.OPEN
+                or (
                     state is PieceState.PARTIAL
-                    and download is not None
                     and not (download.solo and download.taker is not None)
                     and download.state(number) is BlockState.MISSING
-                ):
-                    blocks.append(self.layout.block(index, number))
+                )
+            ]
         return blocks
 
     def is_full(self) -> bool:

@@ -1,0 +1,208 @@
+"""How many blocks to have asked one peer for, so that its circuit never runs dry.
+
+Over Tor a block comes 0.3 to 2 seconds after it was asked for. What must be under way is the rate
+times that round trip, with slack. Both are measured, as the congestion control BBR does it:
+
+- The rate is the best of the last while: what was delivered between the sending of a request and
+  the coming of its block, which no burst can fake.
+- The round trip is the least of the last while, for a request also waits behind those before it.
+  Every while the queue is let run down to a little less than one round trip's worth, so that the
+  least is seen at all; this costs about 2 % of the rate.
+
+A queue begins in phase GROWING: it doubles every round trip while the rate grows. Then it is
+STEADY: rate times (twice the round trip + ``SLACK``), at least ``MIN_BLOCKS`` and never more than
+``MAX_SECONDS`` of the rate, so that a slow peer holds up no more than a few seconds of blocks. A
+stall of the circuit changes nothing.
+"""
+
+from enum import Enum
+from math import inf
+from typing import Final
+
+from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
+
+DEFAULT_LIMIT: Final = 2000
+"""Blocks (31 MiB) outstanding at one peer at most: 10 MB/s over a round trip of 3 s."""
+MIN_BLOCKS: Final = 4
+"""Blocks: the slowest peer has the next one at hand while one is on its way."""
+FIRST_BLOCKS: Final = 32
+"""Blocks asked for before anything is known: 0.5 MB/s over a round trip of 1 s."""
+TRIPS: Final = 2
+"""Round trips' worth of blocks to be under way: rate and round trip change all the time."""
+SLACK: Final = 0.5
+"""Seconds' worth beyond that: we, or the peer, may be busy for a moment."""
+MIN_SECONDS: Final = 1.0
+"""Seconds' worth at least: a short round trip that is measured once may be long the next time."""
+MAX_SECONDS: Final = 8.0
+"""Seconds' worth at most, whatever the round trip seems to be."""
+SNUB_SECONDS: Final = 60.0
+"""No block for so long: the peer will send nothing of what it was asked for."""
+
+_MEASURE_SECONDS: Final = 10.0
+_MEASURE_TRIPS: Final = 12
+"""The "last while" is one to two times the longer of these."""
+_LONGEST_TRIP: Final = 4.0
+"""Seconds: what seems longer, over Tor, is a queue."""
+_DRAIN_SHARE: Final = 0.8
+"""Round trips' worth to which the queue is let run down."""
+_GROWTH: Final = 1.25
+"""A rate that rises less than this in a round trip does not grow (as in BBR)."""
+_ROUNDS_WITHOUT_GROWTH: Final = 2
+_SKIPPED_QUEUES: Final = 4
+"""A request over which so many times the queue has passed is forgotten by the peer."""
+_LEAST_INTERVAL: Final = 0.001
+"""Seconds: keeps rates finite between two processes of one machine."""
+
+
+class Phase(Enum):
+    """What the queue is doing; see the module's docstring."""
+
+    GROWING = "growing"
+    STEADY = "steady"
+    DRAINING = "draining"
+    """Nothing is asked for until the queue has run down."""
+    MEASURING = "measuring"
+    """It has; the next block that is asked for shows the round trip."""
+
+
+class RequestQueue:
+    """The requests outstanding at one peer, and how many there should be.
+
+    Blocks are counted as 16 KiB each.
+
+    Args:
+        limit: The most blocks; what the peer says it takes (BEP 10 ``reqq``), if it does.
+    """
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self.phase = Phase.GROWING
+        self._limit = DEFAULT_LIMIT
+        self.set_limit(limit)
+        # For each request: when it was sent, how many blocks had come by then, and when the last.
+        self._sent: dict[Block, tuple[float, int, float]] = {}
+        self._delivered = 0
+        self._delivered_at = 0.0
+        self._window = FIRST_BLOCKS
+        self._is_snubbed = False
+        # This while's best and the one's before; together they look back one to two whiles.
+        self._while_began = -inf
+        self._rate = self._rate_before = 0.0
+        self._trip = self._trip_before = inf
+        # Growth is looked at once a round trip: when a block comes that was asked for in it.
+        self._round_end = 0
+        self._round_rate = 0.0
+        self._rounds_without_growth = 0
+        self._measure_from = inf
+
+    def set_limit(self, limit: int) -> None:
+        """Note how many requests the peer takes; one that is nonsense (0) still gets one."""
+        self._limit = max(1, min(limit, DEFAULT_LIMIT))
+
+    @property
+    def outstanding(self) -> int:
+        """Number of blocks asked for that have not come."""
+        return len(self._sent)
+
+    @property
+    def rate(self) -> float:
+        """The peer's rate in bytes a second: the best of the last 10 to 20 s or more."""
+        return max(self._rate, self._rate_before) * BLOCK_SIZE
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from a request to its block when nothing waits before it; 0 if not known yet."""
+        trip = min(self._trip, self._trip_before)
+        return 0.0 if trip == inf else trip
+
+    def room(self, now: float) -> int:
+        """Return how many more blocks to ask for now."""
+        target = self._target()
+        if self.phase is Phase.DRAINING and len(self._sent) < target:
+            self.phase = Phase.MEASURING
+            self._measure_from = now
+        return max(0, target - len(self._sent))
+
+    def request_sent(self, block: Block, now: float) -> None:
+        """Note a request."""
+        if not self._sent:
+            self._delivered_at = now  # it was idle: the time before says nothing about its rate
+        self._sent[block] = (now, self._delivered, self._delivered_at)
+
+    def block_arrived(self, block: Block, now: float) -> None:
+        """Note a block, asked for or not (it may be late)."""
+        self._delivered += 1
+        self._is_snubbed = False
+        sent = self._sent.pop(block, None)
+        if sent is not None:
+            self._measure(now, *sent)
+        self._delivered_at = now
+
+    def request_gone(self, block: Block) -> None:
+        """Note a request that will not be answered: cancelled, rejected, choked, given up."""
+        self._sent.pop(block, None)
+
+    def overdue(self, now: float) -> list[Block]:
+        """Return the requests to give up, in the order in which they were sent.
+
+        All, if nothing has come for ``SNUB_SECONDS`` although it was asked for; there is room for
+        one block then until one comes. Else those as old as that which the peer has passed over:
+        several queues' worth of later requests were answered.
+        """
+        if self._sent and now - self._delivered_at >= SNUB_SECONDS:
+            self._is_snubbed = True
+            return list(self._sent)
+        skipped = _SKIPPED_QUEUES * max(self._target(), len(self._sent))
+        overdue = []
+        for block, (sent_at, delivered, _) in self._sent.items():
+            if now - sent_at < SNUB_SECONDS or self._delivered - delivered < skipped:
+                break
+            overdue.append(block)
+        return overdue
+
+    def _target(self) -> int:
+        if self._is_snubbed:
+            return 1
+        rate = max(self._rate, self._rate_before)
+        if self.phase is Phase.GROWING:
+            blocks = min(self._window, rate * MAX_SECONDS) if rate else self._window
+        elif self.phase is Phase.STEADY:
+            seconds = TRIPS * self.round_trip + SLACK
+            blocks = rate * min(max(seconds, MIN_SECONDS), MAX_SECONDS)
+        else:
+            blocks = rate * _DRAIN_SHARE * min(self.round_trip, _LONGEST_TRIP)
+        return min(max(int(blocks), MIN_BLOCKS), self._limit)
+
+    def _measure(self, now: float, sent_at: float, delivered: int, delivered_at: float) -> None:
+        trip = now - sent_at
+        rate = (self._delivered - delivered) / max(now - delivered_at, _LEAST_INTERVAL)
+        trips = _MEASURE_TRIPS * min(self.round_trip, _LONGEST_TRIP)
+        if now - self._while_began >= max(_MEASURE_SECONDS, trips):
+            self._begin_while(now)
+        self._trip = min(self._trip, trip)
+        self._rate = max(self._rate, rate)
+        if self.phase is Phase.GROWING:
+            self._grow(delivered)
+        elif self.phase is Phase.MEASURING and sent_at >= self._measure_from:
+            self.phase = Phase.STEADY
+
+    def _begin_while(self, now: float) -> None:
+        self._rate_before, self._rate = self._rate, 0.0
+        self._trip_before, self._trip = self._trip, inf
+        self._while_began = now
+        if self.phase is Phase.STEADY:
+            self.phase = Phase.DRAINING
+
+    def _grow(self, delivered: int) -> None:
+        if len(self._sent) >= self._window // 2:  # else it is not the window that limits the rate
+            self._window += 1
+        if delivered < self._round_end:
+            return
+        self._round_end = self._delivered
+        rate = max(self._rate, self._rate_before)
+        if rate >= self._round_rate * _GROWTH:
+            self._round_rate = rate
+            self._rounds_without_growth = 0
+            return
+        self._rounds_without_growth += 1
+        if self._rounds_without_growth == _ROUNDS_WITHOUT_GROWTH:
+            self.phase = Phase.STEADY
