@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import trio
 
+from integration.launched_tor import connected, launched
 from tor_control.config import TorConfig
-from tor_control.control_connection import ControlConnection
 from tor_control.controller import open_tor
 from tor_control.errors import (
     BootstrapStalled,
@@ -26,8 +26,7 @@ from tor_control.errors import (
     TorTooOld,
 )
 from tor_control.events import Bootstrap, Connected, TorEvent
-from tor_control.launch import LaunchedTor, find_tor, launch_tor
-from tor_control.nursery import open_plain_nursery
+from tor_control.launch import LaunchedTor, find_tor
 from tor_control.tor_slot import MAX_SOCKET_PATH
 
 PATIENCE = 20.0
@@ -47,20 +46,6 @@ def config(tmp_path: Path) -> TorConfig:
     torrc = tmp_path / "torrc"
     torrc.write_text(OFFLINE)
     return TorConfig(where="launch", state=tmp_path / "state", extra_torrc=torrc)
-
-
-@asynccontextmanager
-async def launched(config: TorConfig) -> AsyncIterator[LaunchedTor]:
-    async with AsyncExitStack() as stack, open_plain_nursery() as nursery:
-        program = await find_tor(config.binary, config.environment)
-        yield await launch_tor(config, program, stack, nursery)
-        nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def connected(config: TorConfig) -> AsyncIterator[tuple[LaunchedTor, ControlConnection]]:
-    async with launched(config) as tor, await tor.connect() as connection:
-        yield tor, connection
 
 
 def pid_of(tor: LaunchedTor) -> int:
@@ -279,7 +264,7 @@ CHILD = """
 import sys, trio
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from integration_launch import connected
+from integration.launched_tor import connected
 from tor_control.config import TorConfig
 
 async def main():
@@ -312,7 +297,7 @@ async def child(config: TorConfig) -> AsyncIterator[Child]:
         root=str(Path(__file__).parent.parent),
         state=str(config.state),
         torrc=str(config.extra_torrc),
-    ).replace("integration_launch", "integration.test_tor_launch")
+    )
     process = await trio.lowlevel.open_process(
         [sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE
     )

@@ -61,7 +61,7 @@ class StemController(stem.control.BaseController):  # type: ignore[misc]  # stem
             ControlFailed: The reply cannot be understood.
         """
         try:
-            content = self.msg(line).content()
+            content = self.msg(_as_stem_sends(line.encode())).content()
         except stem.SocketError:
             raise TorLost from None
         except stem.ControllerError:
@@ -144,9 +144,12 @@ def _unreachable(endpoint: Endpoint, cause: object) -> ControlFailed:
 
 def _escaped(password: Secret | None) -> str | None:
     """As a QuotedString wants it; stem itself sees to the quotes, and to nothing else."""
-    if password is None:
-        return None
-    return password.reveal().decode("utf-8", "surrogateescape").replace("\\", "\\\\")
+    return None if password is None else _as_stem_sends(password.reveal().replace(b"\\", b"\\\\"))
+
+
+def _as_stem_sends(data: bytes) -> str:
+    """Stem encodes all that it sends as Latin-1, so this text arrives as these bytes."""
+    return data.decode("latin-1")
 
 
 def _explained(error: stem.connection.AuthenticationFailure) -> ControlFailed:
