@@ -1,0 +1,334 @@
+"""Whom to dial: addresses that others named, until one of them proves to be a peer.
+
+- Anybody can name an onion, so a name is only a candidate. Each source may hold a few of them, each
+  kind of source a bounded number, and the newest names of a source push out its least promising.
+- The kind with the fewest dials under way is next, then the source of it with the fewest. Every
+  level leaves a dial to others: a flood of dead names, minutes each, delays no better one.
+- Within a source: fewest failures first, then what most sources named, then what was named last.
+- What the user named is dialled first and for ever, as its onion may only not be up yet; what was a
+  peer of ours once is tried for ever too, rarely. The rest is given up, and remembered as such.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from torrent_onion.core.identity import PeerAddress
+
+if TYPE_CHECKING:
+    from random import Random
+
+GIVEN_UP_SECONDS: Final = 1800.0
+"""Until a name that never answered is taken again: the onion may be up by then."""
+LIVED_SECONDS: Final = 60.0
+"""A connection that lasted so long was a good one; shorter ones make the next pause longer."""
+JITTER: Final = 0.2
+"""Share by which pauses differ, so that dials do not show that they belong together."""
+SURPRISE: Final = 0.25
+"""How often a candidate is drawn by lot, so that nobody who knows the order decides it alone."""
+MAX_NAMED_BY: Final = 4
+"""Sources remembered for a candidate: more of them prove nothing more."""
+MAX_NAMES_AT_ONCE: Final = 5000
+"""Names looked at when a source gives many; a sample of them is kept."""
+MAX_REMEMBERED: Final = 4096
+"""Addresses remembered as given up, and as banned; about 250 bytes each."""
+
+
+class Source(StrEnum):
+    """Who named a candidate, the most trusted first. A colon and an identity may follow."""
+
+    USER = "user"
+    """The user, by the magnet link or an option."""
+    PROVEN = "proven"
+    """It was a peer of this torrent before. Only the pool itself says so."""
+    TRACKER = "tracker"
+    """A tracker's reply."""
+    HANDSHAKE = "handshake"
+    """A connected peer told its own address (``onion`` in the extension handshake)."""
+    PEX = "pex"
+    """A connected peer named others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """How a kind of source is treated.
+
+    Attributes:
+        of_one: Candidates that one source may hold.
+        of_all: Candidates that all sources of the kind may hold.
+        pause: Seconds after the first failure; doubled by every further one.
+        longest_pause: Seconds.
+        tries: Failures until a candidate is given up.
+    """
+
+    of_one: int
+    of_all: int
+    pause: float
+    longest_pause: float
+    tries: float
+
+
+_RULES: Final = {
+    Source.USER: _Rules(500, 500, pause=2, longest_pause=60, tries=inf),
+    Source.PROVEN: _Rules(200, 200, pause=10, longest_pause=600, tries=inf),
+    Source.TRACKER: _Rules(500, 1000, pause=30, longest_pause=600, tries=4),
+    Source.HANDSHAKE: _Rules(1, 200, pause=30, longest_pause=600, tries=4),
+    Source.PEX: _Rules(50, 500, pause=60, longest_pause=600, tries=3),
+}
+_T = TypeVar("_T")
+_TRUST: Final = {kind: rank for rank, kind in enumerate(Source)}
+_TRUSTED: Final = (Source.USER, Source.PROVEN)
+
+
+class _State(Enum):
+    WAITING = auto()
+    DIALLING = auto()
+    CONNECTED = auto()
+
+
+@dataclass(slots=True)
+class _Candidate:
+    address: PeerAddress
+    kind: Source
+    source: str
+    named_by: tuple[str, ...]
+    named_at: int
+    state: _State = _State.WAITING
+    failures: int = 0
+    not_before: float = -inf
+    connected_at: float = 0.0
+
+
+class PeerPool:
+    """The candidates of one torrent. About 2,000 at most, some 500 bytes each.
+
+    Args:
+        rng: For jitter, samples and lots.
+        own_address: Where others reach us; never dialled.
+        max_dials: Dials that the caller has under way at once. Those whom we trust get all but one
+            of them, the others too; of these one kind gets less, and one source still less.
+    """
+
+    def __init__(self, rng: Random, own_address: PeerAddress | None, *, max_dials: int = 8) -> None:
+        self._rng = rng
+        self._own_address = own_address
+        self._max_dials = max(1, max_dials * 7 // 8)
+        self._max_dials_of_kind = max(1, max_dials * 6 // 8)
+        self._max_dials_of_source = max(1, max_dials * 5 // 8)
+        self._candidates: dict[PeerAddress, _Candidate] = {}
+        self._given_up: dict[PeerAddress, float] = {}
+        self._banned: dict[PeerAddress, None] = {}
+        self._turns = {kind: rank - len(Source) for kind, rank in _TRUST.items()}
+        self._count = 0
+        self._now = -inf
+        self._quiet_until = -inf
+
+    def __len__(self) -> int:
+        """How many candidates there are, connected ones included."""
+        return len(self._candidates)
+
+    def add(self, addresses: Iterable[PeerAddress], source: str) -> None:
+        """Take names; known ones are freshened.
+
+        Args:
+            addresses: What was named, in no order that matters.
+            source: A :class:`Source`, with a colon and an identity where there are several of the
+                kind: ``"tracker:2"``, ``"pex:17"``.
+
+        Raises:
+            ValueError: There is no such kind of source.
+        """
+        kind = Source(source.partition(":")[0])
+        self._count += 1
+        unknown = []
+        for address in islice(addresses, MAX_NAMES_AT_ONCE):
+            known = self._candidates.get(address)
+            if known is not None:
+                self._named_again(known, kind, source)
+            elif self._is_welcome(address, kind):
+                unknown.append(address)
+        if len(unknown) > _RULES[kind].of_one:
+            unknown = self._rng.sample(unknown, _RULES[kind].of_one)
+        for address in unknown:
+            self._given_up.pop(address, None)
+            self._candidates[address] = _Candidate(address, kind, source, (source,), self._count)
+        self._trim(kind, source)
+        self._quiet_until = -inf
+
+    def next_to_dial(self, now: float) -> PeerAddress | None:
+        """Choose whom to dial now; the caller must say what came of it.
+
+        First comes ``connected`` or ``failed``; after ``connected`` comes ``closed`` or ``failed``.
+        A call costs a look at every candidate, or nothing while all of them pause.
+        """
+        self._now = now
+        if now < self._quiet_until:
+            return None
+        self._quiet_until = inf
+        ready: dict[str, list[_Candidate]] = {}
+        dials = [c for c in self._candidates.values() if c.state is _State.DIALLING]
+        for candidate in self._candidates.values():
+            if candidate.state is _State.WAITING:
+                self._quiet_until = min(self._quiet_until, candidate.not_before)
+                if candidate.not_before <= now:
+                    ready.setdefault(candidate.source, []).append(candidate)
+        source = self._next_source(ready, dials)
+        if source is None:
+            return None
+        chosen = self._best_of(ready[source])
+        chosen.state = _State.DIALLING
+        self._count += 1
+        self._turns[chosen.kind] = self._count
+        return chosen.address
+
+    def connected(self, address: PeerAddress, now: float) -> None:
+        """Somebody answered there; whether it is a peer is not known yet."""
+        candidate = self._candidates.get(address)
+        if candidate is not None:
+            candidate.state = _State.CONNECTED
+            candidate.connected_at = now
+
+    def failed(self, address: PeerAddress, now: float) -> None:
+        """Nobody answered, or whoever did is no peer of this torrent."""
+        candidate = self._candidates.get(address)
+        if candidate is None:
+            return
+        self._now = now
+        candidate.failures += 1
+        if candidate.failures >= _RULES[candidate.kind].tries:
+            self._forget(candidate)
+        else:
+            self._pause(candidate, now)
+
+    def closed(self, address: PeerAddress, now: float) -> None:
+        """A connection to a peer has ended. It is worth another after a pause."""
+        candidate = self._candidates.get(address)
+        if candidate is None:
+            return
+        self._now = now
+        has_lived = now >= candidate.connected_at + LIVED_SECONDS
+        candidate.failures = 1 if has_lived else candidate.failures + 1
+        self._trust(candidate, Source.PROVEN, Source.PROVEN)
+        self._pause(candidate, now)
+        self._trim(candidate.kind, candidate.source)
+
+    def ban(self, address: PeerAddress) -> None:
+        """Never dial this one again. The oldest ban ends when there are very many."""
+        self._candidates.pop(address, None)
+        _remember(self._banned, address, None)
+
+    def retry_now(self) -> None:
+        """Tor is back: what failed without it says nothing about the candidates."""
+        self._given_up.clear()
+        for candidate in self._candidates.values():
+            if candidate.state is _State.WAITING:
+                candidate.failures = 0
+                candidate.not_before = -inf
+        self._quiet_until = -inf
+
+    def _is_welcome(self, address: PeerAddress, kind: Source) -> bool:
+        if address == self._own_address or address in self._banned:
+            return False
+        return kind is Source.USER or self._given_up.get(address, -inf) <= self._now
+
+    def _named_again(self, candidate: _Candidate, kind: Source, source: str) -> None:
+        candidate.named_at = self._count
+        if source not in candidate.named_by and len(candidate.named_by) < MAX_NAMED_BY:
+            candidate.named_by += (source,)
+        if self._trust(candidate, kind, source) and candidate.state is _State.WAITING:
+            candidate.failures = 0
+            candidate.not_before = -inf
+
+    def _trust(self, candidate: _Candidate, kind: Source, source: str) -> bool:
+        """Count a candidate for a more trusted source, if this is one."""
+        if _TRUST[kind] >= _TRUST[candidate.kind]:
+            return False
+        candidate.kind, candidate.source = kind, source
+        return True
+
+    def _next_source(
+        self, ready: dict[str, list[_Candidate]], dials: list[_Candidate]
+    ) -> str | None:
+        of_kind = Counter(dial.kind for dial in dials)
+        of_source = Counter(dial.source for dial in dials)
+        trusted = sum(of_kind[kind] for kind in _TRUSTED)
+
+        def has_room(kind: Source, source: str) -> bool:
+            if kind in _TRUSTED:
+                return trusted < self._max_dials
+            return (
+                len(dials) - trusted < self._max_dials
+                and of_kind[kind] < self._max_dials_of_kind
+                and of_source[source] < self._max_dials_of_source
+            )
+
+        def rank(source: str) -> tuple[bool, int, int, int, float]:
+            kind = ready[source][0].kind
+            is_new = kind is Source.USER and any(not c.failures for c in ready[source])
+            lot = self._rng.random()
+            return not is_new, of_kind[kind], self._turns[kind], of_source[source], lot
+
+        open_to = [source for source, some in ready.items() if has_room(some[0].kind, source)]
+        return min(open_to, key=rank, default=None)
+
+    def _best_of(self, candidates: list[_Candidate]) -> _Candidate:
+        rank = _failures if self._rng.random() < SURPRISE else _promise
+        best = min(map(rank, candidates))
+        return self._rng.choice([c for c in candidates if rank(c) == best])
+
+    def _pause(self, candidate: _Candidate, now: float) -> None:
+        rules = _RULES[candidate.kind]
+        # The exponent is bounded, as there is no end to some candidates' failures.
+        pause = min(rules.longest_pause, rules.pause * 2 ** min(candidate.failures - 1, 16))
+        candidate.state = _State.WAITING
+        candidate.not_before = now + pause * self._rng.uniform(1 - JITTER, 1 + JITTER)
+        self._quiet_until = min(self._quiet_until, candidate.not_before)
+
+    def _trim(self, kind: Source, source: str) -> None:
+        """Forget what is too much: of this source, then of the largest ones of its kind."""
+        of_kind: dict[str, list[_Candidate]] = {}
+        for candidate in self._candidates.values():
+            if candidate.kind is kind:
+                of_kind.setdefault(candidate.source, []).append(candidate)
+        mine = of_kind.get(source, [])
+        self._forget_worst(mine, len(mine) - _RULES[kind].of_one)
+        excess = sum(map(len, of_kind.values())) - _RULES[kind].of_all
+        for _ in range(excess):
+            self._forget_worst(max(of_kind.values(), key=len), 1)
+
+    def _forget_worst(self, candidates: list[_Candidate], number: int) -> None:
+        """Forget the least promising ones, of those that are not in use."""
+        if number <= 0:
+            return
+        idle = [c for c in candidates if c.state is _State.WAITING]
+        for candidate in sorted(idle, key=_promise)[-number:]:
+            candidates.remove(candidate)
+            self._forget(candidate)
+
+    def _forget(self, candidate: _Candidate) -> None:
+        del self._candidates[candidate.address]
+        if candidate.failures:
+            _remember(self._given_up, candidate.address, self._now + GIVEN_UP_SECONDS)
+
+
+def _failures(candidate: _Candidate) -> tuple[int, int, int]:
+    return candidate.failures, 0, 0
+
+
+def _promise(candidate: _Candidate) -> tuple[int, int, int]:
+    """Rank candidates of one source; the lowest is the best."""
+    return candidate.failures, -len(candidate.named_by), -candidate.named_at
+
+
+def _remember(memory: dict[PeerAddress, _T], address: PeerAddress, what: _T) -> None:
+    """Put something at the end of a memory, which loses its oldest if it is full."""
+    memory.pop(address, None)
+    memory[address] = what
+    if len(memory) > MAX_REMEMBERED:
+        del memory[next(iter(memory))]
