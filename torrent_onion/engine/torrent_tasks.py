@@ -192,6 +192,7 @@ class TorrentTasks:
         finally:
             self._dialling -= 1
             self._torrent.more_candidates.ring()
+        pool.connected(address, trio.current_time())
         lived = await self._serve(stream, address)
         if lived:
             pool.closed(address, trio.current_time())
