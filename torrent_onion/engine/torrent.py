@@ -26,7 +26,7 @@ from torrent_onion.engine.traffic import Traffic
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import MetainfoError, ProtocolError, TorrentOnionError
 from torrent_onion.policy.choker import Candidate, Choker
-from torrent_onion.policy.peer_pool import PeerPool, Source, SourceKind
+from torrent_onion.policy.peer_pool import PeerPool, Source
 from torrent_onion.policy.piece_download import PeerKey, PieceDownload
 from torrent_onion.policy.piece_picker import PiecePicker, UnaskedBlock
 from torrent_onion.protocol import messages
@@ -71,8 +71,8 @@ class Torrent:
         self.state = TorrentState.FETCHING_METADATA
         self.storage: Storage | None = None
         self.peers: dict[PeerKey, Peer] = {}
-        self.pool = PeerPool(rng, spec.own_address)
-        self.pool.add(spec.peers, Source(SourceKind.USER, "link"), trio.current_time())
+        self.pool = PeerPool(rng, spec.own_address, max_dials=settings.max_dials)
+        self.pool.add(spec.peers, Source.USER)
         self.traffic = Traffic()
         self.metadata = TorrentMetadata(self.info_hashes)
         self.checked = 0
@@ -261,9 +261,9 @@ class Torrent:
             self._picker.remove_peer(peer.key)
         self.ask_everybody()
 
-    def add_candidates(self, addresses: Iterable[PeerAddress], source: Source) -> None:
+    def add_candidates(self, addresses: Iterable[PeerAddress], source: str) -> None:
         """Addresses that somebody named: none is dialled before it is judged by the pool."""
-        self.pool.add(addresses, source, trio.current_time())
+        self.pool.add(addresses, source)
         self.more_candidates.ring()
 
     # What peers tell.
