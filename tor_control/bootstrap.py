@@ -164,7 +164,8 @@ def _clock_skew(seconds: str) -> str:
         return "This computer's clock is wrong; set it, or Tor cannot work."
     direction = "ahead of" if skew > 0 else "behind"
     minutes = max(abs(skew) // MINUTE, 1)
+    plural = "s" if minutes > 1 else ""
     return (
-        f"This computer's clock is {minutes} minutes {direction} the right time; "
+        f"This computer's clock is {minutes} minute{plural} {direction} the right time; "
         "set it, or Tor cannot work."
     )
