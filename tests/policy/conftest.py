@@ -15,7 +15,7 @@ PIECE_LENGTH = 2 * BLOCK_SIZE + 5
 
 @pytest.fixture
 def layout() -> PieceLayout:
-    return PieceLayout(PIECE_LENGTH, [10 * PIECE_LENGTH - 7])
+    return PieceLayout(PIECE_LENGTH, [10 * PIECE_LENGTH - 2])
 
 
 @pytest.fixture
@@ -46,6 +46,8 @@ def content() -> Callable[[Block], memoryview]:
     """Return the good data of a block."""
 
     def make(block: Block) -> memoryview:
-        return memoryview(bytes([block.piece * 16 + block.begin // BLOCK_SIZE]) * block.length)
+        return memoryview(
+            bytes([(block.piece * 16 + block.begin // BLOCK_SIZE) % 256]) * block.length
+        )
 
     return make
