@@ -148,6 +148,7 @@ class OnionService:
         try:
             reply = await control.command(line)
         except CommandRejected as error:
+            self._control = None  # nothing to remove: the address may be another service's
             raise _refusal(error) from error
         if f"ServiceID={self._encoded}" not in reply:
             raise PublishFailed(

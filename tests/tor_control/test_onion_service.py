@@ -192,6 +192,9 @@ async def test_tor_refuses(
             pass
     assert blob(KEY) not in str(caught.value)
     assert is_empty(folder)
+    if isinstance(error, CommandRejected):
+        # DEL_ONION would take down the service that has the address.
+        assert control.commands == ["ADD_ONION"]
 
 
 async def test_no_upload_in_time(folder: Path, autojump_clock: trio.testing.MockClock) -> None:
