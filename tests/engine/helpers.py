@@ -15,7 +15,7 @@ from torrent_onion.engine.transport import Buffer, PeerListener
 class MemoryPeerStream:
     """A PeerStream on trio's memory streams."""
 
-    def __init__(self, stream: trio.StapledStream) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         self._stream = stream
 
     async def receive_into(self, buffer: memoryview) -> int:

@@ -3,13 +3,12 @@ import random
 
 from torrent_onion.core.identity import InfoHashes
 from torrent_onion.engine.metadata_fetch import (
-    MAX_METADATA_SIZE,
     MAX_OUTSTANDING,
-    METADATA_BLOCK_SIZE,
     MetadataFetch,
     MetadataResult,
     hashes_match,
 )
+from torrent_onion.protocol.extensions import MAX_METADATA_SIZE, METADATA_BLOCK_SIZE
 
 RAW = random.Random(1).randbytes(5 * METADATA_BLOCK_SIZE + 77)
 HASHES = InfoHashes(v1=hashlib.sha1(RAW).digest(), v2=None)

@@ -56,10 +56,10 @@ def open_descriptors() -> int:
 
 def test_descriptors_are_bounded_and_shared(tmp_path: Path) -> None:
     names = [PurePosixPath(f"folder/{number}") for number in range(MAX_OPEN_FILES + 20)]
-    handles = FileHandles(tmp_path, names, writable=True)
+    handles = FileHandles(tmp_path, names, read_only=())
     before = open_descriptors()
     for index in range(len(names)):
-        with handles.lease(index) as fd:
+        with handles.lease(index, make=True) as fd:
             os.write(fd, b"x")
     assert open_descriptors() - before == MAX_OPEN_FILES
     with handles.lease(0) as first, handles.lease(0) as again:
@@ -77,15 +77,18 @@ def test_no_planted_link_leads_out_of_the_root(tmp_path: Path, planted: str) -> 
     root = tmp_path / "root"
     (root / planted).parent.mkdir(parents=True)
     (root / planted).symlink_to(outside)
-    handles = FileHandles(root, [PurePosixPath("folder/file")], writable=True)
-    with pytest.raises(OSError, match=r"symbolic links|Not a directory"), handles.lease(0):
+    handles = FileHandles(root, [PurePosixPath("folder/file")], read_only=())
+    with (
+        pytest.raises(OSError, match=r"symbolic links|Not a directory"),
+        handles.lease(0, make=True),
+    ):
         pass
     assert list(outside.iterdir()) == []
 
 
 def test_a_file_that_is_only_read_is_never_made(tmp_path: Path) -> None:
-    handles = FileHandles(tmp_path, [PurePosixPath("file")], writable=False)
-    with pytest.raises(FileNotFoundError), handles.lease(0):
+    handles = FileHandles(tmp_path, [PurePosixPath("file")])
+    with pytest.raises(FileNotFoundError), handles.lease(0, make=True):
         pass
     assert list(tmp_path.iterdir()) == []
 

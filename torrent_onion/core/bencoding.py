@@ -51,6 +51,8 @@ INFO_LIMITS: Final = BencodeLimits(max_bytes=64 * MIB, max_depth=31, max_items=4
 """An info dictionary alone; one level less deep than the file that contains it."""
 PEER_LIMITS: Final = BencodeLimits(max_bytes=64 * KIB, max_depth=8, max_items=4_000)
 """A message of the extension protocol; real ones take a few hundred bytes."""
+RESUME_LIMITS: Final = BencodeLimits(max_bytes=32 * MIB, max_depth=4, max_items=1_000_000)
+"""Our own record of a partial download: a bitfield, and two numbers for each file."""
 TRACKER_LIMITS: Final = BencodeLimits(max_bytes=1 * MIB, max_depth=8, max_items=50_000)
 """A tracker's reply: 200 peers as dictionaries are 800 values, a scrape of many torrents more."""
 

@@ -21,12 +21,24 @@ _BATCH_BYTES = 8 << 20
 
 
 async def check_pieces(
-    storage: Storage, layout: PieceLayout, threads: DiskThreads, progress: Progress
+    storage: Storage,
+    layout: PieceLayout,
+    threads: DiskThreads,
+    progress: Progress,
+    *,
+    only: Bitfield | None = None,
 ) -> Bitfield:
-    """Hash every piece on disk.
+    """Hash pieces on disk.
+
+    Args:
+        storage: Where they are.
+        layout: Which there are.
+        threads: Where to hash.
+        progress: Called with bytes done and bytes in all.
+        only: Pieces to look at; None looks at all.
 
     Returns:
-        The pieces that are there and right. Missing files are no error.
+        Those pieces that are there and right. Missing files are no error.
 
     Raises:
         StorageError: The disk cannot be read.
@@ -34,19 +46,20 @@ async def check_pieces(
     Cancelling waits for the pieces that are being hashed; nothing on disk is changed.
     """
     have = Bitfield(layout.num_pieces)
-    total = layout.num_pieces * layout.piece_length
+    wanted = range(layout.num_pieces) if only is None else list(only.indices())
+    total = len(wanted) * layout.piece_length
     checked = 0
 
-    def check(pieces: range) -> list[int]:
-        return [index for index in pieces if storage.check_now(index)]
+    def check(places: range) -> list[int]:
+        return [wanted[place] for place in places if storage.check_now(wanted[place])]
 
-    def done(pieces: range, good: list[int]) -> None:
+    def done(places: range, good: list[int]) -> None:
         nonlocal checked
         for index in good:
             have.set(index)
-        checked += len(pieces) * layout.piece_length
+        checked += len(places) * layout.piece_length
         progress(min(checked, total), total)
 
     batch = max(1, _BATCH_BYTES // layout.piece_length)
-    await for_each_batch(threads, layout.num_pieces, batch, check, done)
+    await for_each_batch(threads, len(wanted), batch, check, done)
     return have

@@ -7,7 +7,7 @@ that nothing outside the root can be read or written, whatever was planted there
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -24,11 +24,22 @@ class FileHandles:
     """
 
     def __init__(
-        self, root: Path, names: Sequence[PurePosixPath | None], *, writable: bool
+        self,
+        root: Path,
+        names: Sequence[PurePosixPath | None],
+        *,
+        read_only: Container[int] | None = None,
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            root: The folder that all names are below.
+            names: Of each file, relative to the root; None for those that are not on disk.
+            read_only: Numbers of files that are never made or written to; None for all of them.
+        """
         self._root = root
         self._names = list(names)
-        self._writable = writable
+        self._read_only = read_only
         self._lock = threading.Lock()
         self._open: OrderedDict[int, int] = OrderedDict()  # file index -> descriptor, oldest first
         self._users: dict[int, int] = {}  # file index -> threads inside lease()
@@ -43,17 +54,18 @@ class FileHandles:
         name = self._names[index]
         return self._root if name is None else self._root / name
 
-    def rename_top(self, old: str, new: str) -> None:
-        """The folder or file that all names begin with has a new name; descriptors stay good."""
+    def rename(self, names: Sequence[PurePosixPath | None]) -> None:
+        """The files were renamed; descriptors that are open stay good."""
         with self._lock:
-            self._names = [
-                PurePosixPath(new, *name.parts[1:]) if name and name.parts[0] == old else name
-                for name in self._names
-            ]
+            self._names = list(names)
 
     @contextmanager
-    def lease(self, index: int) -> Iterator[int]:
+    def lease(self, index: int, *, make: bool = False) -> Iterator[int]:
         """A descriptor that stays open inside the block.
+
+        Args:
+            index: The file.
+            make: Make it if it is not there, and the folders above it.
 
         Raises:
             OSError: The file cannot be opened, or created where writing.
@@ -61,7 +73,7 @@ class FileHandles:
         with self._lock:
             descriptor = self._open.get(index)
             if descriptor is None:
-                descriptor = self._open_below_root(index)
+                descriptor = self._open_below_root(index, make=make)
                 self._open[index] = descriptor
             self._open.move_to_end(index)
             self._users[index] = self._users.get(index, 0) + 1
@@ -85,25 +97,28 @@ class FileHandles:
         while len(self._open) > MAX_OPEN_FILES and (index := next(idle, None)) is not None:
             os.close(self._open.pop(index))
 
-    def _open_below_root(self, index: int) -> int:
+    def _open_below_root(self, index: int, *, make: bool) -> int:
         name = self._names[index]
         if name is None:
             raise FileNotFoundError(f"file {index} of the torrent is not kept on disk")
         parent = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            writable = self._read_only is not None and index not in self._read_only
             for part in name.parts[:-1]:
-                parent = self._step_into(parent, part)
+                parent = _step_into(parent, part, make=make and writable)
             flags = os.O_NOFOLLOW | os.O_CLOEXEC
-            flags |= os.O_RDWR | os.O_CREAT if self._writable else os.O_RDONLY
+            flags |= os.O_RDWR if writable else os.O_RDONLY
+            flags |= os.O_CREAT if make and writable else 0
             return os.open(name.name, flags, mode=0o666, dir_fd=parent)
         finally:
             os.close(parent)
 
-    def _step_into(self, parent: int, part: str) -> int:
-        """Go one folder down and close the upper one, making the lower one where writing."""
-        if self._writable:
-            with suppress(FileExistsError):
-                os.mkdir(part, dir_fd=parent)
-        child = os.open(part, _DIRECTORY, dir_fd=parent)
-        os.close(parent)
-        return child
+
+def _step_into(parent: int, part: str, *, make: bool) -> int:
+    """Go one folder down and close the upper one."""
+    if make:
+        with suppress(FileExistsError):
+            os.mkdir(part, dir_fd=parent)
+    child = os.open(part, _DIRECTORY, dir_fd=parent)
+    os.close(parent)
+    return child

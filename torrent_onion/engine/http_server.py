@@ -134,7 +134,7 @@ class HttpServer:
             try:
                 request = await self._next_request(conversation)
             except h11.RemoteProtocolError as error:
-                await self._send(conversation, Answer(_status(error)), last=True)
+                await self._send(conversation, Answer(error.error_status_hint), last=True)
                 return
             if request is None:
                 return
@@ -206,7 +206,7 @@ class _Conversation:
         self._http.send(h11.Data(data=answer.body))
         self._http.send(h11.EndOfMessage())
         await self._stream.send_buffers((head, answer.body))
-        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+        if {self._http.our_state, self._http.their_state} != {h11.DONE}:
             return False
         self._http.start_next_cycle()
         return True
@@ -216,7 +216,3 @@ class _Conversation:
             count = await self._stream.receive_into(self._buffer)
             self._http.receive_data(bytes(self._buffer[:count]))
         return event
-
-
-def _status(error: h11.RemoteProtocolError) -> int:
-    return error.error_status_hint or BAD_REQUEST

@@ -5,6 +5,7 @@ is never written.
 """
 
 import os
+from collections.abc import Container
 
 from torrent_onion.core.piece_layout import FileSpan, PieceLayout
 from torrent_onion.engine.disk_errors import disk_errors
@@ -20,10 +21,25 @@ class DataMissingError(StorageError):
 class PieceFiles:
     """The files of one torrent, addressed by piece."""
 
-    def __init__(self, layout: PieceLayout, placement: Placement, *, writable: bool) -> None:
+    def __init__(
+        self,
+        layout: PieceLayout,
+        placement: Placement,
+        *,
+        read_only: Container[int] | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            layout: Where pieces lie in files.
+            placement: Where files lie on the disk.
+            read_only: Files that are never written to; None for all of them.
+        """
         self._layout = layout
         self._is_virtual = [name is None for name in placement.names]
-        self.handles = FileHandles(placement.root, placement.names, writable=writable)
+        self._read_only = read_only
+        self._written: set[int] = set()
+        self.handles = FileHandles(placement.root, placement.names, read_only=read_only)
 
     def read(self, index: int, begin: int, length: int) -> bytearray:
         """Read a part of a piece.
@@ -48,16 +64,24 @@ class PieceFiles:
             done += span.length
 
     def write(self, index: int, data: memoryview) -> None:
-        """Write a whole piece.
+        """Write a verified piece: the parts that lie in finished files are there already.
 
         Raises:
             StorageError: The disk refused.
         """
         done = 0
         for span in self._layout.spans(index, 0, len(data)):
-            if not self._is_virtual[span.file]:
+            if not self._is_virtual[span.file] and not self._is_read_only(span.file):
                 self._write_span(span, data[done : done + span.length])
             done += span.length
+
+    def take_written(self) -> set[int]:
+        """Files that were written to since this was called last."""
+        taken, self._written = self._written, set()
+        return taken
+
+    def _is_read_only(self, file: int) -> bool:
+        return self._read_only is None or file in self._read_only
 
     def _read_span(self, span: FileSpan, into: memoryview) -> None:
         path = self.handles.path(span.file)
@@ -75,7 +99,9 @@ class PieceFiles:
             raise
 
     def _write_span(self, span: FileSpan, data: memoryview) -> None:
-        with disk_errors(self.handles.path(span.file)), self.handles.lease(span.file) as fd:
+        path = self.handles.path(span.file)
+        with disk_errors(path), self.handles.lease(span.file, make=True) as fd:
+            self._written.add(span.file)
             done = 0
             while done < span.length:
                 done += os.pwrite(fd, data[done:], span.offset + done)

@@ -1,15 +1,18 @@
 """Where a torrent's files live on disk, and under which names while they are incomplete.
 
 A download is kept below ``NAME.part`` (a folder, or a file for a single-file torrent) and gets its
-final name by one rename when every byte of it is verified. So a final name always means: complete.
+final name by a rename when every byte of it is verified. So a final name always means: complete.
 """
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from torrent_onion.core.metainfo import Info
 from torrent_onion.core.paths import safe_paths
-from torrent_onion.errors import PathError
+from torrent_onion.engine.disk_errors import disk_errors
+from torrent_onion.errors import PathError, StorageError
 
 PARTIAL_SUFFIX = ".part"
 
@@ -34,6 +37,10 @@ class Placement:
     def path(self) -> Path:
         """The folder, or the only file."""
         return self.root / self.top
+
+    def file(self, number: int) -> Path:
+        """Where one file is; the root for one that is not kept on disk."""
+        return self.root / (self.names[number] or "")
 
     def renamed(self, top: str) -> "Placement":
         """The same files below another top name."""
@@ -88,3 +95,36 @@ def _without_virtual_files(
         None if entry.is_pad or entry.symlink is not None else name
         for entry, name in zip(info.files, names, strict=True)
     )
+
+
+def rename_new(old: Path, new: Path) -> None:
+    """Rename a file or a folder, never over something that is there; blocks.
+
+    Folders above the new name are made, those above the old one are removed if that empties them.
+
+    Raises:
+        StorageError: The new name is taken, or the disk refused.
+    """
+    if os.path.lexists(new):
+        raise StorageError(f"{new} appeared while it was being fetched. The data is in {old}.")
+    with disk_errors(new):
+        new.parent.mkdir(parents=True, exist_ok=True)
+        old.rename(new)
+    with suppress(OSError):
+        _sync_folder(new.parent)
+    for folder in old.parents:
+        if folder in new.parents:
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # something is left in it
+            return
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last; not every file system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -5,17 +5,15 @@ hop to a thread; a file gets its final name only when the whole torrent is compl
 """
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Collection
 
 from torrent_onion.core.metainfo import Info
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.piece_files import DataMissingError, PieceFiles
-from torrent_onion.engine.placement import Placement
+from torrent_onion.engine.placement import Placement, rename_new
 from torrent_onion.engine.read_cache import ReadCache
 from torrent_onion.engine.verification import hash_blocks
-from torrent_onion.errors import StorageError
 
 VerifyPiece = Callable[[int, memoryview], bool]
 """``verify(index, data)``: is this the piece? Called in threads."""
@@ -31,15 +29,31 @@ class Storage:
         *,
         verify: VerifyPiece,
         threads: DiskThreads,
-        writable: bool,
+        finished: frozenset[int],
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            info: The torrent.
+            placement: Where its files are.
+            verify: Judges pieces.
+            threads: Where the disk is waited for.
+            finished: Files that are complete and are never written to.
+        """
         self._layout = info.layout
         self._lengths = [entry.length for entry in info.files]
         self._placement = placement
         self._verify = verify
         self._threads = threads
-        self._files = PieceFiles(info.layout, placement, writable=writable)
+        self._finished = set(finished)
+        self._files = PieceFiles(info.layout, placement, read_only=self._finished)
         self._cache = ReadCache(info.layout, self._files.read)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether every file is complete under its final name."""
+        names = self._placement.names
+        return all(name is None or file in self._finished for file, name in enumerate(names))
 
     @property
     def placement(self) -> Placement:
@@ -120,34 +134,48 @@ class Storage:
 
         await self._threads.run(make)
 
-    async def create_empty_files(self) -> None:
-        """Make the files that hold no byte, for no piece ever would.
+    def sync_now(self) -> None:
+        """Bring what was written to the disk. Blocks: call it in a thread.
 
         Raises:
             StorageError: The disk refused.
         """
+        for file in self._files.take_written():
+            self._sync(file)
 
-        def create() -> None:
-            for file, length in enumerate(self._lengths):
-                if length == 0 and self._placement.names[file] is not None:
-                    self._touch(file)
+    async def finish(self, final: Placement, wanted: Collection[int]) -> None:
+        """Sync files to the disk and give them their final names, empty ones included.
 
-        await self._threads.run(create)
+        When the whole torrent is wanted this is one rename; else files that are not wanted, and
+        hold the ends of pieces that they share with others, stay below the partial name.
 
-    async def finish(self, final: Placement) -> None:
-        """Sync every file to the disk and give the torrent its final name.
+        Args:
+            final: The names.
+            wanted: The files to be finished; all their pieces are verified.
 
         Raises:
-            StorageError: The final name is taken, or the disk refused.
+            StorageError: A final name is taken, or the disk refused.
         """
 
         def sync_and_rename() -> None:
-            for file, name in enumerate(self._placement.names):
-                if name is not None:
-                    self._touch(file, sync=True)
-            _rename_new(self._placement, final)
-            self._files.handles.rename_top(self._placement.top, final.top)
-            self._placement = final
+            fresh = [file for file in wanted if file not in self._finished]
+            for file in fresh:
+                self._sync(file)
+            whole = len(fresh) == sum(name is not None for name in final.names)
+            if whole:
+                rename_new(self._placement.path, final.path)
+            else:
+                for file in fresh:
+                    rename_new(self._placement.file(file), final.file(file))
+            names = [
+                new if file in fresh else old
+                for file, (old, new) in enumerate(
+                    zip(self._placement.names, final.names, strict=True)
+                )
+            ]
+            self._finished.update(fresh)
+            self._placement = Placement(final.root, tuple(names))
+            self._files.handles.rename(names)
 
         await self._threads.run(sync_and_rename)
 
@@ -156,24 +184,8 @@ class Storage:
         self._files.handles.close()
         self._cache.clear()
 
-    def _touch(self, file: int, *, sync: bool = False) -> None:
+    def _sync(self, file: int) -> None:
+        """Bring one file to the disk; make it if it is not there, as an empty one may not be."""
         handles = self._files.handles
-        with disk_errors(handles.path(file)), handles.lease(file) as fd:
-            if sync:
-                os.fsync(fd)
-
-
-def _rename_new(old: Placement, new: Placement) -> None:
-    """Rename, never over something that is there."""
-    if os.path.lexists(new.path):
-        raise StorageError(
-            f"{new.path} appeared while it was being fetched. The data is in {old.path}."
-        )
-    with disk_errors(new.path):
-        old.path.rename(new.path)
-        with suppress(OSError):  # not every file system lets a folder be synced
-            folder = os.open(new.root, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        with disk_errors(handles.path(file)), handles.lease(file, make=True) as fd:
+            os.fsync(fd)

@@ -166,6 +166,26 @@ class Torrent:
         return not self.all_verified.is_set()
 
     @property
+    def known_have(self) -> Bitfield:
+        """The pieces that are on disk, for whoever comes after the check."""
+        if self._have is None:
+            raise RuntimeError("the data is not checked yet")
+        return self._have
+
+    @property
+    def wanted_files(self) -> list[int]:
+        """Numbers of the files that are to be fetched, and kept on disk."""
+        return [
+            file
+            for file, entry in enumerate(self.metadata.known_info.files)
+            if not entry.is_pad and entry.symlink is None
+        ]
+
+    def wants_piece(self, index: int) -> bool:
+        """Whether a piece is to be fetched."""
+        return 0 <= index < self.metadata.known_info.layout.num_pieces
+
+    @property
     def open_storage(self) -> Storage:
         """The storage, for whoever comes after the check."""
         if self.storage is None:

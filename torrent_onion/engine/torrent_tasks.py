@@ -10,18 +10,13 @@ from itertools import count
 
 import trio
 
-from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress, PeerId
-from torrent_onion.core.metainfo import Info
-from torrent_onion.engine.checking import check_pieces
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.peer_session import converse, shake_hands
-from torrent_onion.engine.placement import Placement, place_download, place_shared
-from torrent_onion.engine.storage import Storage
 from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.torrent_data import CHECKPOINT_SECONDS, TorrentData
 from torrent_onion.engine.transport import Dial, PeerListener, PeerStream
-from torrent_onion.engine.verification import PieceVerifier
 from torrent_onion.errors import LocalError, RemoteError, StorageError
 from torrent_onion.policy.piece_download import PieceDownload
 from torrent_onion.protocol.messages import KeepAlive
@@ -30,6 +25,7 @@ from torrent_onion.protocol.peer_wire import Event, PeerWire
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+LAST_RECORD_SECONDS = 3.0  # for the record on leaving: we are to be gone within 5 s
 RECHOKE_SECONDS = 10.0  # BEP 3: often enough to react, rarely enough for rates to mean something
 KEEP_ALIVE_SECONDS = 100.0  # BEP 3 says that two minutes of silence may end a connection
 IDLE_SECONDS = 240.0  # two keep-alives lost, as Tor stalls for a minute at times
@@ -63,10 +59,7 @@ class TorrentTasks:
                     if needs_metadata:
                         self._start_network(nursery)
                     await torrent.has_metadata.wait()
-                    await self._prepare_data()
-                    if not needs_metadata:
-                        self._start_network(nursery)
-                    await self._complete_data()
+                    await self._own_data(nursery, start_network=not needs_metadata)
         finally:
             torrent.stopped()
 
@@ -79,69 +72,31 @@ class TorrentTasks:
 
     # Data.
 
-    async def _prepare_data(self) -> None:
+    async def _own_data(self, nursery: trio.Nursery, *, start_network: bool) -> None:
+        """Check the data, keep a record of it while it comes, give it its final name."""
         torrent = self._torrent
+        data = TorrentData(torrent, self._threads)
         try:
-            have = await self._open_storage(torrent.metadata.known_info)
-            torrent.data_checked(have, trio.current_time())
+            torrent.data_checked(await data.prepare(), trio.current_time())
+            if start_network:
+                self._start_network(nursery)
+            await self._record_until_verified(data)
+            await data.complete()
+            torrent.finished()
         except LocalError as error:
             torrent.fail(error)
 
-    async def _complete_data(self) -> None:
-        await self._torrent.all_verified.wait()
-        try:
-            await self._give_final_name(self._torrent.metadata.known_info)
-        except LocalError as error:
-            self._torrent.fail(error)
-        else:
-            self._torrent.finished()
-
-    async def _open_storage(self, info: Info) -> Bitfield:
+    async def _record_until_verified(self, data: TorrentData) -> None:
         torrent = self._torrent
-        if torrent.spec.shared_path is not None:
-            torrent.storage = self._storage(info, place_shared(info, torrent.spec.shared_path))
-            return Bitfield.full(info.layout.num_pieces)
-        final = place_download(info, torrent.spec.folder)
-        if final.path.exists():
-            return await self._open_finished(info, final)
-        torrent.storage = self._storage(info, final.partial(), writable=True)
-        await torrent.storage.make_root()
-        return await self._check(info, torrent.storage)
-
-    async def _open_finished(self, info: Info, final: Placement) -> Bitfield:
-        """Something has the final name already: it is the torrent's data, or nobody's to touch."""
-        self._torrent.storage = self._storage(info, final)
-        have = await self._check(info, self._torrent.storage)
-        if not have.is_full:
-            raise StorageError(
-                f"{final.path} exists already and is not what this torrent holds. "
-                "Move it away, or choose another folder with --dir."
-            )
-        return have
-
-    def _storage(self, info: Info, placement: Placement, *, writable: bool = False) -> Storage:
-        return Storage(
-            info,
-            placement,
-            verify=PieceVerifier(info, self._torrent.metadata.layers),
-            threads=self._threads,
-            writable=writable,
-        )
-
-    async def _check(self, info: Info, storage: Storage) -> Bitfield:
-        def progress(done: int, _: int) -> None:
-            self._torrent.checked = min(done, info.total_length)
-
-        return await check_pieces(storage, info.layout, self._threads, progress)
-
-    async def _give_final_name(self, info: Info) -> None:
-        storage = self._torrent.open_storage
-        if self._torrent.spec.shared_path is not None:
-            return
-        final = place_download(info, self._torrent.spec.folder)
-        if storage.placement != final:
-            await storage.create_empty_files()
-            await storage.finish(final)
+        try:
+            while not torrent.all_verified.is_set():
+                with trio.move_on_after(CHECKPOINT_SECONDS):
+                    await torrent.all_verified.wait()
+                await data.checkpoint(torrent.known_have)
+        finally:
+            # The last chance to record what is here, also when we are told to stop.
+            with trio.move_on_after(LAST_RECORD_SECONDS, shield=True):
+                await data.checkpoint(torrent.known_have)
 
     async def _commit_pieces(self, nursery: trio.Nursery) -> None:
         """Hand complete pieces to threads as they come."""

@@ -51,7 +51,7 @@ async def check_data(metainfo: Metainfo, folder: Path, *, progress: Progress) ->
         placement,
         verify=PieceVerifier(info, PieceLayers(info, metainfo.piece_layers)),
         threads=threads,
-        writable=False,
+        finished=frozenset(range(len(info.files))),
     )
     try:
         have = await check_pieces(storage, info.layout, threads, progress)

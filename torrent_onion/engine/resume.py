@@ -1,0 +1,142 @@
+"""What a download remembers between runs: which pieces are on disk, in files that looked how.
+
+The record lies beside the data as ``NAME.part.resume``. It is written whole and atomically, only
+after the data it speaks of was synced to the disk, and it is believed only of files whose size and
+time of change are exactly what they were: of all others every piece is hashed again. So a crash at
+any moment costs time, or a few pieces, and never makes bad data look good.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torrent_onion.core.bencoding import RESUME_LIMITS, Value, decode, encode
+from torrent_onion.core.bitfield import Bitfield
+from torrent_onion.core.metainfo import Info
+from torrent_onion.engine.disk_errors import disk_errors
+from torrent_onion.engine.placement import Placement
+from torrent_onion.errors import BencodeError, ProtocolError
+
+RESUME_SUFFIX = ".resume"
+
+_MAGIC = b"torrent-onion resume 1\n"
+_DIGEST_SIZE = 32  # SHA-256 of what follows
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """How a file looked when the record was written; a file that is not there has size -1."""
+
+    size: int
+    changed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A record.
+
+    Attributes:
+        have: Pieces that were verified, written and synced.
+        stamps: One for each file of the torrent.
+    """
+
+    have: Bitfield
+    stamps: tuple[FileStamp, ...]
+
+
+def resume_path(partial: Placement) -> Path:
+    """Where the record of a partial download lies."""
+    return partial.path.with_name(partial.path.name + RESUME_SUFFIX)
+
+
+def stamp_files(placement: Placement) -> tuple[FileStamp, ...]:
+    """Look at the files. Blocks: call it in a thread."""
+    return tuple(
+        _stamp(placement.root / name) if name is not None else FileStamp(0, 0)
+        for name in placement.names
+    )
+
+
+def _stamp(path: Path) -> FileStamp:
+    try:
+        status = path.lstat()
+    except OSError:
+        return FileStamp(-1, 0)
+    return FileStamp(status.st_size, status.st_mtime_ns)
+
+
+def save_resume(path: Path, info: Info, resume: Resume) -> None:
+    """Write a record in one step that a crash cannot halve. Blocks: call it in a thread.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    body = encode(
+        {
+            b"files": [[stamp.size, stamp.changed_ns] for stamp in resume.stamps],
+            b"have": resume.have.to_bytes(),
+            b"info": hashlib.sha256(info.raw).digest(),
+        }
+    )
+    fresh = path.with_name(path.name + "~")
+    with disk_errors(path):
+        with fresh.open("wb") as file:
+            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+
+
+def load_resume(path: Path, info: Info) -> Resume | None:
+    """Read a record. Blocks: call it in a thread.
+
+    Returns:
+        None where there is none, or it is damaged, or of another torrent or version: then
+        everything is checked.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    start = len(_MAGIC) + _DIGEST_SIZE
+    body = data[start:]
+    if data[:start] != _MAGIC + hashlib.sha256(body).digest():
+        return None
+    try:
+        return _read(decode(body, limits=RESUME_LIMITS, canonical=True), info)
+    except (BencodeError, ProtocolError):
+        return None
+
+
+def _read(value: Value, info: Info) -> Resume | None:
+    if not isinstance(value, dict) or value.get(b"info") != hashlib.sha256(info.raw).digest():
+        return None
+    have, files = value.get(b"have"), value.get(b"files")
+    if not isinstance(have, bytes) or not isinstance(files, list):
+        return None
+    stamps = [stamp for stamp in map(_read_stamp, files) if stamp is not None]
+    if len(stamps) != len(info.files):
+        return None
+    return Resume(Bitfield.from_bytes(have, info.layout.num_pieces), tuple(stamps))
+
+
+def _read_stamp(entry: Value) -> FileStamp | None:
+    match entry:
+        case [int(size), int(changed_ns)]:
+            return FileStamp(size, changed_ns)
+    return None
+
+
+def pieces_to_check(info: Info, resume: Resume | None, stamps: Sequence[FileStamp]) -> Bitfield:
+    """Which pieces must be hashed, given how the files look now.
+
+    A piece needs no check when every file it touches is as the record says.
+    """
+    check = Bitfield(info.layout.num_pieces)
+    for file, stamp in enumerate(stamps):
+        if resume is None or stamp != resume.stamps[file]:
+            for index in info.layout.pieces_of_file(file):
+                check.set(index)
+    return check

@@ -1,0 +1,189 @@
+"""A torrent's data from the first look at the disk to its final names.
+
+Rules: what has a final name is complete and never written to; what is on its way lies below
+``NAME.part``; and that is believed only as far as the record of the last run and the disk agree.
+"""
+
+import os
+from pathlib import Path
+
+from torrent_onion.core.bitfield import Bitfield
+from torrent_onion.core.metainfo import Info
+from torrent_onion.engine.checking import check_pieces
+from torrent_onion.engine.disk_errors import disk_errors
+from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.placement import Placement, place_download, place_shared
+from torrent_onion.engine.resume import (
+    Resume,
+    load_resume,
+    pieces_to_check,
+    resume_path,
+    save_resume,
+    stamp_files,
+)
+from torrent_onion.engine.storage import Storage
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.verification import PieceVerifier
+from torrent_onion.errors import StorageError
+
+CHECKPOINT_SECONDS = 30.0
+"""How often a download is synced and recorded: what a lost power supply may cost."""
+
+
+class TorrentData:
+    """Opens, checks, records and completes the data of one torrent.
+
+    Args:
+        torrent: One whose metadata is known.
+        threads: Where all of it is done.
+    """
+
+    def __init__(self, torrent: Torrent, threads: DiskThreads) -> None:
+        self._torrent = torrent
+        self._threads = threads
+        self._info: Info = torrent.metadata.known_info
+        self._final = place_download(self._info, torrent.spec.folder)
+        self._partial = self._final.partial()
+        self._recorded: bytes | None = None
+
+    async def prepare(self) -> Bitfield:
+        """Open the files and find out which pieces are there.
+
+        Raises:
+            StorageError: The disk cannot be used, or something else has the torrent's name.
+
+        Cancelling waits for the pieces that are being hashed.
+        """
+        torrent = self._torrent
+        if torrent.spec.shared_path is not None:
+            shared = place_shared(self._info, torrent.spec.shared_path)
+            torrent.storage = self._storage(shared, frozenset(range(len(shared.names))))
+            return Bitfield.full(self._info.layout.num_pieces)
+        placement, finished = await self._threads.run(self._look)
+        torrent.storage = self._storage(placement, finished)
+        await torrent.storage.make_root()
+        resume = await self._threads.run(lambda: load_resume(self._resume_path, self._info))
+        have = await self._check(torrent.storage, resume)
+        self._refuse_foreign_files(have, finished)
+        if torrent.storage.is_read_only:
+            await self._forget_record()
+        await self._threads.run(lambda: self._refuse_full_disk(have))
+        return have
+
+    async def checkpoint(self, have: Bitfield) -> None:
+        """Sync what was written and record it, if there is anything new.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        storage = self._torrent.open_storage
+        snapshot = have.copy()
+        if storage.is_read_only or snapshot.is_full or snapshot.to_bytes() == self._recorded:
+            return
+
+        def sync_and_record() -> None:
+            storage.sync_now()
+            resume = Resume(snapshot, stamp_files(storage.placement))
+            save_resume(self._resume_path, self._info, resume)
+
+        await self._threads.run(sync_and_record)
+        self._recorded = snapshot.to_bytes()
+
+    async def complete(self) -> None:
+        """Give every wanted file its final name, for all their pieces are verified.
+
+        Raises:
+            StorageError: A final name is taken, or the disk refused.
+        """
+        storage = self._torrent.open_storage
+        if storage.is_read_only:
+            return
+        await self._forget_record()  # first: without it the next run checks everything, no more
+        await storage.finish(self._final, self._torrent.wanted_files)
+
+    async def _forget_record(self) -> None:
+        await self._threads.run(lambda: self._resume_path.unlink(missing_ok=True))
+
+    @property
+    def _resume_path(self) -> Path:
+        return resume_path(self._partial)
+
+    def _look(self) -> tuple[Placement, frozenset[int]]:
+        """Which files have their final names already; all others are, or will be, partial."""
+        finished = frozenset(
+            file
+            for file, name in enumerate(self._final.names)
+            if name is not None and os.path.lexists(self._final.root / name)
+        )
+        names = tuple(
+            final if file in finished else partial
+            for file, (final, partial) in enumerate(
+                zip(self._final.names, self._partial.names, strict=True)
+            )
+        )
+        return Placement(self._final.root, names), finished
+
+    async def _check(self, storage: Storage, resume: Resume | None) -> Bitfield:
+        def progress(done: int, _: int) -> None:
+            self._torrent.checked = min(done, self._info.total_length)
+
+        info = self._info
+        stamps = await self._threads.run(lambda: stamp_files(storage.placement))
+        unsure = pieces_to_check(info, resume, stamps)
+        have = await check_pieces(storage, info.layout, self._threads, progress, only=unsure)
+        if resume is not None:
+            for index in resume.have.indices():
+                if not unsure[index]:
+                    have.set(index)
+        return have
+
+    def _refuse_foreign_files(self, have: Bitfield, finished: frozenset[int]) -> None:
+        """A final name says: complete. Whatever else has it is the user's, and is not touched."""
+        for file in finished:
+            inner = [
+                index
+                for index in self._info.layout.pieces_of_file(file)
+                if finished.issuperset(self._real_files_of_piece(index))
+            ]
+            path = self._final.root / str(self._final.names[file])
+            right_size = path.is_file() and path.stat().st_size == self._info.files[file].length
+            if not right_size or not all(have[index] for index in inner):
+                raise StorageError(
+                    f"{path} exists already and is not what this torrent holds. "
+                    "Move it away, or choose another folder with --dir."
+                )
+
+    def _real_files_of_piece(self, index: int) -> list[int]:
+        layout = self._info.layout
+        spans = layout.spans(index, 0, layout.piece_size(index))
+        return [span.file for span in spans if self._final.names[span.file] is not None]
+
+    def _refuse_full_disk(self, have: Bitfield) -> None:
+        """Better to know before a week of downloading than after it."""
+        missing = sum(
+            self._info.layout.piece_size(index)
+            for index in have.missing()
+            if self._torrent.wants_piece(index)
+        )
+        with disk_errors(self._final.root):
+            disk = os.statvfs(self._final.root)
+        free = disk.f_bavail * disk.f_frsize
+        if missing > free + self._allocated():
+            raise StorageError(
+                f"{missing:,} more bytes are needed in {self._final.root}, and {free:,} are free. "
+                "Free some, or choose another folder with --dir."
+            )
+
+    def _allocated(self) -> int:
+        """Bytes on the disk that partial files hold already, verified or not."""
+        paths = [self._partial.root / name for name in self._partial.names if name is not None]
+        return sum(path.stat().st_blocks * 512 for path in paths if path.is_file())
+
+    def _storage(self, placement: Placement, finished: frozenset[int]) -> Storage:
+        return Storage(
+            self._info,
+            placement,
+            verify=PieceVerifier(self._info, self._torrent.metadata.layers),
+            threads=self._threads,
+            finished=finished,
+        )
