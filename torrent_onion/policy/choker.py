@@ -70,14 +70,17 @@ class Candidate:
     person: int | bytes | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Person:
     """Whoever is behind one connection or several, and what we did for them so far."""
 
     connections: list[Candidate] = field(default_factory=list)
     waiting_since: float = 0.0
+    start: float = NEWCOMER_START
+    """Seconds of waiting that are given when interest begins; none to whom we served before."""
     served_since: float | None = None
     served_bytes: float = 0.0
+    turns: int = 0
 
     @property
     def wants(self) -> bool:
@@ -104,6 +107,12 @@ class _Person:
         stripes = sorted(self.connections, key=lambda c: c.connected_since)
         return (c.peer for c in stripes[:MAX_STRIPES])
 
+    def serve(self, now: float) -> None:
+        """Begin a turn, unless one goes on."""
+        if self.served_since is None:
+            self.served_since, self.served_bytes, self.start = now, 0.0, 0.0
+            self.turns += 1
+
 
 class Choker:
     """Decides for one torrent. A decision costs a sort of the connections.
@@ -114,6 +123,8 @@ class Choker:
     """
 
     def __init__(self, slots: int, rng: Random) -> None:
+        if slots < 1:
+            raise ValueError("there must be a slot to give")
         self._slots = UploadSlots(slots)
         self._rng = rng
         self._persons: dict[object, _Person] = {}
@@ -154,6 +165,8 @@ class Choker:
             chosen = self._fill(now, [], wanting, turn=SEED_TURN)
         else:
             chosen = self._tit_for_tat(now, wanting)
+        for person in chosen:
+            person.serve(now)
         return frozenset(peer for person in chosen for peer in person.peers)
 
     def _meet(self, now: float, candidates: Sequence[Candidate]) -> None:
@@ -164,28 +177,25 @@ class Choker:
         for candidate in candidates:
             key = _person_key(candidate)
             if key not in self._persons:
-                newcomer = _Person(waiting_since=now - NEWCOMER_START)
-                self._persons[key] = known.get(key, newcomer)
+                self._persons[key] = known.get(key) or _Person(waiting_since=now - NEWCOMER_START)
             self._persons[key].connections.append(candidate)
         for person in self._persons.values():
             self._count_service(now, person)
         self._last_call = now
 
     def _count_service(self, now: float, person: _Person) -> None:
-        if not person.is_unchoked:
-            person.served_since = None
-            return
-        if person.served_since is None:
-            person.served_since, person.served_bytes = now, 0.0
-        else:
+        if person.is_unchoked:
+            person.serve(now)
             person.served_bytes += person.upload_rate * (now - self._last_call)
-        person.waiting_since = now
+        else:
+            person.served_since = None
+        if person.is_unchoked or not person.wants:
+            person.waiting_since = now - person.start
 
     def _measure(self, now: float, wanting: list[_Person]) -> None:
-        served = sum(person.is_unchoked for person in wanting)
-        rate = sum(person.upload_rate for person in self._persons.values())
-        contended = served >= self.slots and len(wanting) > served
-        self._slots.measured(now, rate, contended=contended)
+        served = [person.upload_rate for person in wanting if person.is_unchoked]
+        contended = len(wanting) > len(served) >= self.slots
+        self._slots.measured(now, served, contended=contended)
 
     def _tit_for_tat(self, now: float, wanting: list[_Person]) -> list[_Person]:
         givers = [person for person in wanting if person.download_rate > 0]
@@ -212,12 +222,12 @@ class Choker:
     ) -> list[_Person]:
         """Give the slots that are left: whoever has one keeps it for a turn, then by waiting."""
 
-        def rank(person: _Person) -> tuple[bool, bool, float]:
+        def rank(person: _Person) -> tuple[bool, bool, float, int]:
             since = person.served_since
             if since is None:
-                return True, False, person.waiting_since
+                return True, False, person.waiting_since, person.turns
             is_over = now >= since + turn - _EARLY or person.served_bytes >= turn * TURN_RATE
-            return is_over, is_over, since
+            return is_over, is_over, since, person.turns
 
         return chosen + sorted(others, key=rank)[: max(0, self.slots - len(chosen))]
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 PERIOD: Final = 30.0
@@ -34,17 +35,16 @@ class UploadSlots:
         self._least = min(slots, MIN_SLOTS)
         self._most = GROWTH * slots
         self._decide_at: float | None = None
-        self._rate = 0.0
         self._tried: tuple[int, float] | None = None
         self._content = 0
 
-    def measured(self, now: float, rate: float, *, contended: bool) -> None:
-        """Take the upload rate of the moment; call it about every ten seconds.
+    def measured(self, now: float, rates: Sequence[float], *, contended: bool) -> None:
+        """Take the upload rates of the moment; call it about every ten seconds.
 
         Args:
             now: Seconds.
-            rate: Bytes a second to all who are unchoked.
-            contended: Every slot is taken and somebody waits for one. Without it the rate says
+            rates: Bytes a second to each person who has a slot.
+            contended: Every slot is taken and somebody waits for one. Without it the rates say
                 nothing about the number of slots.
         """
         if not contended:
@@ -53,20 +53,25 @@ class UploadSlots:
             self._decide_at = now + PERIOD
         elif now >= self._decide_at:
             self._decide_at = now + PERIOD
-            # The meter looks back for ten seconds, the sample before is of the same slots.
-            self._decide((rate + self._rate) / 2)
-        self._rate = rate
+            self._decide(sum(rates), sum(rate > 0 for rate in rates))
 
-    def _decide(self, rate: float) -> None:
+    def _decide(self, rate: float, carrying: int) -> None:
+        """Change the number of slots.
+
+        Args:
+            rate: Bytes a second in all.
+            carrying: Slots that carry any. Those who have one and do not use it lose it when their
+                turn ends; fewer slots would only keep the others waiting for that.
+        """
         tried, self._tried = self._tried, None
-        if rate / self.count < MIN_SLOT_RATE:
+        if rate < MIN_SLOT_RATE * carrying:
             self.count = max(self._least, self.count - 1)
         elif tried is not None and not self._has_paid(tried, rate):
             self.count = tried[0]
             self._content = PERIODS_CONTENT
         elif self._content:
             self._content -= 1
-        elif self.count < self._most:
+        elif rate > 0 and self.count < self._most:
             self._tried = self.count, rate
             self.count = min(self._most, self.count + max(1, self.count // GROWTH))
 
