@@ -19,7 +19,7 @@ from tor_control.dialer import Dialer, DialerStatistics
 from tor_control.discovery import find_source
 from tor_control.endpoints import TcpEndpoint
 from tor_control.errors import ControlFailed, TorError, TorLost
-from tor_control.events import Connected, TorEvent
+from tor_control.events import Connected, TorEvent, Warning_
 from tor_control.nursery import open_plain_nursery
 from tor_control.onion_address import OnionKey
 from tor_control.onion_service import OnionService, ServiceLimits, publish
@@ -249,6 +249,8 @@ async def open_tor(
         tor = Tor(source, connection, config, on_event)
         stack.push_async_callback(tor.aclose)
         on_event(Connected(tor.version, tor.is_launched, str(source.control)))
+        if not tor.is_launched and (config.extra_torrc or config.binary):
+            on_event(Warning_("This Tor is not ours, so --torrc and --tor-binary have no effect."))
         await wait_bootstrapped(connection, on_event, stall_after=config.stall_after)
         nursery.start_soon(tor.supervise, nursery)
         yield tor

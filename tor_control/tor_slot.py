@@ -76,7 +76,7 @@ class TorSlot:
     def is_used_by_tor(self) -> bool:
         """Whether a tor runs on its data; tor holds a lock of the same kind on a file there."""
         try:
-            lock = os.open(self.data / "lock", os.O_RDWR)
+            lock = os.open(self.data / "lock", os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
