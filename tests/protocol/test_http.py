@@ -117,9 +117,14 @@ class TestUrl:
         assert parse_url(str(url)) == url
 
     def test_sorting_out(self) -> None:
-        urls = ["http://a.example/announce", "udp://b.example:1", "https://c.example/x?y=1"]
+        urls = [
+            "http://A.example/a",
+            "udp://b.example:1",
+            "https://c.example/x",
+            "http://a.example/a",
+        ]
         usable, dropped = sort_out(urls)
-        assert usable == ("http://a.example/announce", "https://c.example/x?y=1")
+        assert usable == (parse_url("http://a.example/a"), parse_url("https://c.example/x"))
         assert dropped == (DroppedUrl("udp://b.example:1", "Tor carries no UDP"),)
 
     def test_what_is_dropped_is_told_in_one_line_without_keys(self) -> None:

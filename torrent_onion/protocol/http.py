@@ -186,17 +186,15 @@ def parse_url(text: str) -> HttpUrl:
     return url
 
 
-def sort_out(urls: Iterable[str]) -> tuple[tuple[str, ...], tuple[DroppedUrl, ...]]:
-    """Part URLs into those that can be used, as they are, and the rest with the reasons."""
-    usable: list[str] = []
+def sort_out(urls: Iterable[str]) -> tuple[tuple[HttpUrl, ...], tuple[DroppedUrl, ...]]:
+    """Part the URLs of a torrent into those that can be used, each once, and the rest."""
+    usable: dict[HttpUrl, None] = {}
     dropped: list[DroppedUrl] = []
     for url in urls:
         try:
-            parse_url(url)
+            usable[parse_url(url)] = None
         except UrlRefused as error:
             dropped.append(DroppedUrl(url, str(error)))
-        else:
-            usable.append(url)
     return tuple(usable), tuple(dropped)
 
 
