@@ -74,38 +74,42 @@ class Candidate:
 class _Person:
     """Whoever is behind one connection or several, and what we did for them so far."""
 
-    connections: list[Candidate] = field(default_factory=list)
-    waiting_since: float = 0.0
+    waiting_since: float
     start: float = NEWCOMER_START
     """Seconds of waiting that are given when interest begins; none to whom we served before."""
     served_since: float | None = None
     served_bytes: float = 0.0
     turns: int = 0
+    # All connections together, at this moment.
+    connections: list[Candidate] = field(default_factory=list)
+    wants: bool = False
+    is_unchoked: bool = False
+    connected_since: float = inf
+    download_rate: float = 0.0
+    upload_rate: float = 0.0
 
-    @property
-    def wants(self) -> bool:
-        return any(c.interested and not c.is_seed for c in self.connections)
+    def leave(self) -> None:
+        """Forget all connections; those that are still there are added again."""
+        self.connections = []
+        self.wants = self.is_unchoked = False
+        self.connected_since = inf
+        self.download_rate = self.upload_rate = 0.0
 
-    @property
-    def is_unchoked(self) -> bool:
-        return any(c.unchoked for c in self.connections)
-
-    @property
-    def connected_since(self) -> float:
-        return min(c.connected_since for c in self.connections)
-
-    @property
-    def download_rate(self) -> float:
-        return sum(c.download_rate for c in self.connections)
-
-    @property
-    def upload_rate(self) -> float:
-        return sum(c.upload_rate for c in self.connections)
+    def add(self, connection: Candidate) -> None:
+        """Count one connection."""
+        self.connections.append(connection)
+        self.wants |= connection.interested and not connection.is_seed
+        self.is_unchoked |= connection.unchoked
+        self.connected_since = min(self.connected_since, connection.connected_since)
+        self.download_rate += connection.download_rate
+        self.upload_rate += connection.upload_rate
 
     @property
     def peers(self) -> Iterable[PeerKey]:
-        stripes = sorted(self.connections, key=lambda c: c.connected_since)
-        return (c.peer for c in stripes[:MAX_STRIPES])
+        """The connections to unchoke, if any is."""
+        if len(self.connections) > MAX_STRIPES:
+            self.connections.sort(key=lambda connection: connection.connected_since)
+        return (connection.peer for connection in self.connections[:MAX_STRIPES])
 
     def serve(self, now: float) -> None:
         """Begin a turn, unless one goes on."""
@@ -173,12 +177,12 @@ class Choker:
         """Put connections together to persons, and count what each was given."""
         known, self._persons = self._persons, {}
         for person in known.values():
-            person.connections = []
+            person.leave()
         for candidate in candidates:
             key = _person_key(candidate)
-            if key not in self._persons:
-                self._persons[key] = known.get(key) or _Person(waiting_since=now - NEWCOMER_START)
-            self._persons[key].connections.append(candidate)
+            person = self._persons.get(key) or known.get(key) or _Person(now - NEWCOMER_START)
+            person.add(candidate)
+            self._persons[key] = person
         for person in self._persons.values():
             self._count_service(now, person)
         self._last_call = now
