@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from integration.command_line import Cli, tail
+from integration.command_line import Cli
 from integration.shared_network import network_in_thread
 from integration.trees import make_tree
 from tor_control.private_network import PrivateNetwork
@@ -88,6 +88,16 @@ def pytest_runtest_makereport(
             report.sections.append(("process", describe()))
         network = getattr(item, "funcargs", {}).get("tor_network")
         if isinstance(network, PrivateNetwork):
-            logs = sorted(network.directory.glob("nodes/*/log"))
-            report.sections.append(("tor network", "\n".join(tail("node", log) for log in logs)))
+            report.sections.append(("tor network", _complaints(network)))
     return report
+
+
+def _complaints(network: PrivateNetwork) -> str:
+    """What its nodes complained of, but for what every such network complains of at first."""
+    usual = ("TestingTorNetwork", "http status code 404", "DirAuthority", "as root", "sr-state")
+    return "\n".join(
+        f"{log.parent.name} {line}"
+        for log in sorted(network.directory.glob("nodes/*/log"))
+        for line in log.read_text(errors="replace").splitlines()
+        if ("[warn]" in line or "[err]" in line) and not any(words in line for words in usual)
+    )
