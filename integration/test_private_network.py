@@ -177,11 +177,15 @@ async def test_ports_are_drawn_until_they_are_free(
             return list(draws[-1])
 
         monkeypatch.setattr(module, "random", SimpleNamespace(sample=first_a_taken_one))
-        # On the way: an error of the caller comes out as it went in.
-        with pytest.raises(LookupError, match="mine"):
+
+        async def use_it() -> None:
             async with private_network(tmp_path / "network", relays=2, on_progress=silent) as live:
                 assert str(draws[1][0]) in live.torrc.read_text()
                 raise LookupError("mine")
+
+        # On the way: an error of the caller comes out as it went in.
+        with pytest.raises(LookupError, match="mine"):
+            await use_it()
         assert len(draws) == 2
     assert not (tmp_path / "network").exists()
 
