@@ -128,6 +128,7 @@ class PickerMachine(RuleBasedStateMachine):
         for block in picked:
             assert block not in mine
             assert self.layout.is_valid_request(*block)
+            assert block.piece in self.pieces[peer]
             assert allowed is None or block.piece in allowed
             assert self.priority[block.piece] > 0
             assert block.piece not in self.have

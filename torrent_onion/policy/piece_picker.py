@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 _FAST_SHARE: Final = 4
 """A peer is fast when its requests fill this part (1/n) of a piece: it sends a whole piece in the
 time of a few round trips."""
+_IDLE_BLOCKS: Final = 4
+"""Blocks asked for twice at a time where memory does not allow more: it keeps the circuit warm and
+helps with what is stuck, and wastes little if nothing is."""
 
 
 class UnaskedBlock(ProtocolError):
@@ -405,9 +408,10 @@ class PiecePicker:
     def _pick_copies(
         self, state: PickerPeer, count: int, allowed: Collection[int] | None
     ) -> list[Block]:
-        stuck = self._board.is_full and not state.requests
-        if not stuck and not self._board.is_all_asked_for():
-            return []
+        if not self._board.is_all_asked_for():
+            if state.requests or not self._board.is_full:
+                return []
+            count = min(count, _IDLE_BLOCKS)
         self._endgame.begin(self._board.downloads.values())
         blocks = self._endgame.take(state.key, _restrict(state.pieces, allowed), count)
         for block in blocks:
@@ -420,18 +424,13 @@ class PiecePicker:
         block = state.late.pop(key, None)
         if block is None:
             raise UnaskedBlock("The peer sent a block that it was not asked for.")
-        download = self._board.downloads.get(block.piece) or self._begin_late(state, block.piece)
+        download = self._board.downloads.get(block.piece)
+        if download is None and not self._bad_data.is_suspect(block.piece):
+            download = self._board.begin(block.piece)
         if download is None or not download.accepts(block.begin // BLOCK_SIZE, state.key):
             return _WASTED
         others = download.add_block(state.key, block.begin, data)
         return self._settle(download, block, others)
-
-    def _begin_late(self, state: PickerPeer, index: int) -> PieceDownload | None:
-        download = self._board.begin(index)
-        if download is not None:
-            download.solo = self._bad_data.is_suspect(index)
-            download.owner = state.key
-        return download
 
     def _settle(
         self, download: PieceDownload, block: BlockKey, others: tuple[PeerKey, ...]
