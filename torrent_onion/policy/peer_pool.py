@@ -146,16 +146,15 @@ class PeerPool:
         """
         kind = Source(source.partition(":")[0])
         self._count += 1
-        unknown = []
+        unknown: dict[PeerAddress, None] = {}
         for address in islice(addresses, MAX_NAMES_AT_ONCE):
             known = self._candidates.get(address)
             if known is not None:
                 self._named_again(known, kind, source)
             elif self._is_welcome(address, kind):
-                unknown.append(address)
-        if len(unknown) > _RULES[kind].of_one:
-            unknown = self._rng.sample(unknown, _RULES[kind].of_one)
-        for address in unknown:
+                unknown[address] = None
+        sample_size = min(len(unknown), _RULES[kind].of_one)
+        for address in self._rng.sample(list(unknown), sample_size):
             self._given_up.pop(address, None)
             self._candidates[address] = _Candidate(address, kind, source, (source,), self._count)
         self._trim(kind, source)
@@ -291,25 +290,33 @@ class PeerPool:
         self._quiet_until = min(self._quiet_until, candidate.not_before)
 
     def _trim(self, kind: Source, source: str) -> None:
-        """Forget what is too much: of this source, then of the largest ones of its kind."""
-        of_kind: dict[str, list[_Candidate]] = {}
+        """Forget what is too much: of this source, then of the largest ones of its kind.
+
+        What is in use stays, so that a source may hold some more for a while.
+        """
+        sizes: Counter[str] = Counter()
+        idle: dict[str, list[_Candidate]] = {}
         for candidate in self._candidates.values():
             if candidate.kind is kind:
-                of_kind.setdefault(candidate.source, []).append(candidate)
-        mine = of_kind.get(source, [])
-        self._forget_worst(mine, len(mine) - _RULES[kind].of_one)
-        excess = sum(map(len, of_kind.values())) - _RULES[kind].of_all
-        for _ in range(excess):
-            self._forget_worst(max(of_kind.values(), key=len), 1)
-
-    def _forget_worst(self, candidates: list[_Candidate], number: int) -> None:
-        """Forget the least promising ones, of those that are not in use."""
-        if number <= 0:
+                sizes[candidate.source] += 1
+                if candidate.state is _State.WAITING:
+                    idle.setdefault(candidate.source, []).append(candidate)
+        rules = _RULES[kind]
+        if sizes[source] <= rules.of_one and sizes.total() <= rules.of_all:
             return
-        idle = [c for c in candidates if c.state is _State.WAITING]
-        for candidate in sorted(idle, key=_promise)[-number:]:
-            candidates.remove(candidate)
-            self._forget(candidate)
+        for candidates in idle.values():
+            candidates.sort(key=_promise)
+
+        def forget_worst(loser: str) -> None:
+            self._forget(idle[loser].pop())
+            sizes[loser] -= 1
+            if not idle[loser]:
+                del idle[loser]
+
+        while sizes[source] > rules.of_one and source in idle:
+            forget_worst(source)
+        while sizes.total() > rules.of_all and idle:
+            forget_worst(max(idle, key=sizes.__getitem__))
 
     def _forget(self, candidate: _Candidate) -> None:
         del self._candidates[candidate.address]
