@@ -6,7 +6,8 @@ peer_session.py do what takes time.
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from torrent_onion.errors import MetainfoError, ProtocolError, TorrentOnionError
 from torrent_onion.policy.choker import Candidate, Choker
 from torrent_onion.policy.peer_pool import PeerPool, Source
 from torrent_onion.policy.piece_download import PeerKey, PieceDownload
-from torrent_onion.policy.piece_picker import PiecePicker, UnaskedBlock
+from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
 from torrent_onion.protocol import messages
 from torrent_onion.protocol.extensions import ExtensionHandshake, MetadataData
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
@@ -84,6 +85,8 @@ class Torrent:
         self.ended = trio.Event()
         self._complete = trio.Event()
         self.more_to_commit = Wakeup()
+        # How to end what gives us blocks and is no peer: web seeds.
+        self.bans: dict[PeerKey, Callable[[], None]] = {}
         self._to_commit: list[PieceDownload] = []
         self._commits_pending = 0
         self._commit_ended = trio.Event()
@@ -191,6 +194,13 @@ class Torrent:
         if self.storage is None:
             raise RuntimeError("the storage is not open yet")
         return self.storage
+
+    @property
+    def open_picker(self) -> PiecePicker:
+        """What is missing, for whoever comes after the check."""
+        if self._picker is None:
+            raise RuntimeError("the data is not checked yet")
+        return self._picker
 
     @property
     def num_pieces(self) -> int | None:
@@ -443,6 +453,19 @@ class Torrent:
             peer.unasked_block()
             return
         peer.requests.block_arrived(block, now)
+        self._take_block(block, received, now)
+
+    def source_block_received(
+        self, key: PeerKey, block: Block, data: memoryview, now: float
+    ) -> None:
+        """Payload came from a source that is no peer."""
+        self.traffic.came_in(len(data), now)
+        with suppress(UnaskedBlock):  # others may have sent it first
+            received = self.open_picker.block_received(key, block.piece, block.begin, data)
+            self._take_block(block, received, now)
+
+    def _take_block(self, block: Block, received: Received, now: float) -> None:
+        """Do what a block brought about."""
         if not received.duplicate:
             self.traffic.last_block = now
         for key in received.cancel:
@@ -464,7 +487,7 @@ class Torrent:
             raise RuntimeError("a piece came before the data was checked")
         index = download.index
         for key in picker.piece_verified(index):
-            self._ban(self.peers.get(key))
+            self._ban_source(key)
         have.set(index)
         self._done += _data_length(self.metadata.known_info, index)
         for peer in self.peers.values():
@@ -483,7 +506,7 @@ class Torrent:
         suspects = self._picker.piece_failed(download.index, None)
         if len(suspects) == 1:
             for key in suspects:
-                self._ban(self.peers.get(key))
+                self._ban_source(key)
         self.ask_everybody()
 
     def commit_ended(self) -> None:
@@ -541,6 +564,12 @@ class Torrent:
             if peer.address is not None:
                 self.pool.ban(peer.address)
             peer.close()
+
+    def _ban_source(self, key: PeerKey) -> None:
+        """Somebody sent bad data: a peer, or another source."""
+        self._ban(self.peers.get(key))
+        if key in self.bans:
+            self.bans[key]()
 
     async def _wait(self, event: trio.Event) -> None:
         """Wait for an event of this torrent, or for its end."""

@@ -348,6 +348,11 @@ class PiecePicker:
         return self._board.availability[index]
 
     @property
+    def open_pieces(self) -> PieceSet:
+        """The most wanted of the pieces of which no block is asked for or here."""
+        return self._board.priorities.largest(self._board.open)
+
+    @property
     def num_wanted_missing(self) -> int:
         """Number of pieces that are wanted and not verified yet."""
         return self._board.num_wanted_missing
