@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from torrent_onion.cli.getting import read_request
-from torrent_onion.cli.main import program
+from torrent_onion.cli.program import program
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.errors import AddressError
 

@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 
 from tor_control.errors import TorNotFound
 from torrent_onion.cli.exit_codes import Interrupted, OutputClosed
-from torrent_onion.cli.main import Program, program
 from torrent_onion.cli.options import (
     OutputOptions,
     TorOptions,
@@ -21,6 +20,7 @@ from torrent_onion.cli.options import (
     tor_options,
     tracker_option,
 )
+from torrent_onion.cli.program import Program, program
 from torrent_onion.errors import NoDataError, StorageError
 
 SLOW = ("trio", "stem", "rich", "nacl", "segno", "h11", "bencodepy", "asyncio")
@@ -96,7 +96,7 @@ def test_success_is_0() -> None:
 
 def test_a_closed_pipe_ends_in_silence() -> None:
     code = (
-        "from torrent_onion.cli.main import main; import torrent_onion.cli.commands as c, click;"
+        "from torrent_onion.cli.main import main;"
         "import sys; sys.argv[1:] = ['show', 'magnet:?xt=urn:btih:' + 'a' * 40, '--json'];"
         "import torrent_onion.cli.showing as s\n"
         "def show(source, ui):\n"
@@ -118,7 +118,7 @@ def test_a_closed_pipe_ends_in_silence() -> None:
 
 def test_the_reader_that_is_gone_is_not_talked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     forgotten: list[bool] = []
-    monkeypatch.setattr("torrent_onion.cli.main._forget_output", lambda: forgotten.append(True))
+    monkeypatch.setattr("torrent_onion.cli.program._forget_output", lambda: forgotten.append(True))
     result = invoke(raiser(OutputClosed()), "act")
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "")
     assert forgotten
@@ -261,7 +261,7 @@ class TestLog:
 
 def test_help_imports_nothing_slow() -> None:
     code = (
-        "import sys, torrent_onion.cli.main;"
+        "import sys, torrent_onion.cli.program;"
         f"print(*(name for name in {SLOW!r} if name in sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from torrent_onion.cli.main import program
+from torrent_onion.cli.program import program
 from torrent_onion.core.bencoding import Encodable, encode
 
 ONION = "aoqqpp7tzyil4hlq3umoos6atft6jvrqtosq2xy53sdgiesvgg4bqead.onion"

@@ -138,6 +138,7 @@ def test_ready_names_everything_others_need() -> None:
     assert event == {
         "event": "ready",
         "info_hash": "00" * 20,
+        "info_hash_v2": None,
         "onion": OWN.host,
         "port": 12345,
         "torrent": "/tmp/x.torrent",

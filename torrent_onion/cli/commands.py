@@ -29,6 +29,8 @@ DEFAULT_RELAYS = 5
 _to_share = click.Path(exists=True, resolve_path=True, path_type=Path)
 _existing_path = click.Path(exists=True, path_type=Path)
 _torrent_file = click.Path(dir_okay=False, path_type=Path)
+_existing_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_any_file = click.Path(dir_okay=False, path_type=Path)
 _folder = click.Path(file_okay=False, path_type=Path)
 
 
@@ -191,6 +193,46 @@ def check(*, tor: TorOptions, output: OutputOptions) -> None:
     _run(output, partial(checking.check, tor))
 
 
+@click.command()
+@click.option(
+    "--allow",
+    type=_existing_file,
+    metavar="FILE",
+    help="Serve only the info-hashes in this file, one a line; without it, any.",
+)
+@click.option(
+    "--key",
+    type=_any_file,
+    metavar="FILE",
+    help="Keep the same address: its key is in this file, which is made if it is not there.",
+)
+@click.option(
+    "--database",
+    type=_any_file,
+    metavar="FILE",
+    help="Keep what is known about peers in this file; without it, only in memory.",
+)
+@tor_options
+def tracker(
+    allow: Path | None,
+    key: Path | None,
+    database: Path | None,
+    *,
+    tor: TorOptions,
+    output: OutputOptions,
+) -> None:
+    """Run a tracker for onion peers until Ctrl-C.
+
+    Publishes an onion service where those who share and fetch a torrent find each other. Prints the
+    URL to name with --tracker. It gives out an onion address only to those who ask for its torrent,
+    and only if its owner has signed for it.
+    """
+    from torrent_onion.cli import tracking
+
+    files = tracking.TrackerFiles(allow=allow, key=key, database=database)
+    _run(output, partial(tracking.track, files, tor))
+
+
 @click.command("private-network")
 @click.argument("folder", metavar="DIR", type=_folder)
 @click.option(
@@ -229,5 +271,5 @@ def demo(binary: str | None, *, output: OutputOptions) -> None:
     _run(output, partial(demonstration.demo, binary, output.verbose))
 
 
-COMMANDS = (seed, get, create, show, verify, check, private_network, demo)
+COMMANDS = (seed, get, create, show, verify, check, tracker, private_network, demo)
 """In the order in which people meet them."""

@@ -50,16 +50,14 @@ class _Steps:
         """What is going on, until it is done."""
         self._ui.tor(words, None)
 
-    def done(self, words: str) -> float:
-        """A step is done.
+    def took(self) -> float:
+        """Seconds since the last step was done."""
+        return trio.current_time() - self._since
 
-        Returns:
-            How long it took, in seconds.
-        """
-        now = trio.current_time()
-        seconds, self._since = now - self._since, now
-        self._tell(words, seconds)
-        return seconds
+    def done(self, words: str) -> None:
+        """A step is done."""
+        self._tell(words, self.took())
+        self._since = trio.current_time()
 
     def all_done(self) -> None:
         """Everything is, the removal included."""
@@ -94,9 +92,10 @@ async def _share_and_fetch(folder: Path, binary: str, verbose: int, steps: _Step
                 steps.done("Started another process, with a tor of its own")
                 steps.doing("fetching through the onion service")
                 fetched = Path((await getter.wait_for("complete"))["path"])
-                seconds = steps.done("Fetched them there, knowing only the magnet link")
-        _compare(shared, fetched)
-        steps.done(f"Compared byte for byte: all {files} are equal ({text.rate(total / seconds)})")
+                seconds = steps.took()
+                steps.done(f"Fetched them there by the magnet link, {text.rate(total / seconds)}")
+                _compare(shared, fetched)
+                steps.done(f"Compared byte for byte: all {files} files are equal")
 
 
 def _compare(shared: Path, fetched: Path) -> None:

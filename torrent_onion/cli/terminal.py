@@ -85,6 +85,12 @@ class TerminalUi(Ui):
         self._rows.clear()
         self._show(label, _Row(transfer_words(statistics), done, total))
 
+    def tracking(self, fields: Mapping[str, object], words: str) -> None:
+        """The one row that is left once Tor is connected."""
+        del fields
+        self._rows.clear()
+        self._show("Tracking", _Row(words))
+
     def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
         """The words, on stdout."""
         del event, fields

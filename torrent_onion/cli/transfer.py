@@ -74,6 +74,6 @@ def announce_ready(
         "torrent": torrent_file,
     }
     ui.note("Ready. Whoever has this link can fetch it while this command runs:")
-    ui.result("ready", {key: value for key, value in fields.items() if value is not None}, magnet)
+    ui.result("ready", fields, magnet)
     ui.qr_code(magnet)
     ui.note("Ctrl-C stops sharing.")

@@ -63,6 +63,10 @@ class Ui(ABC):
         """How a transfer stands."""
 
     @abstractmethod
+    def tracking(self, fields: Mapping[str, object], words: str) -> None:
+        """How a tracker stands: the figures for programs, and the same in words."""
+
+    @abstractmethod
     def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
         """What the user asked for, on stdout.
 
@@ -137,6 +141,11 @@ class JsonUi(Ui):
                 "uploaded": statistics.uploaded,
             },
         )
+
+    def tracking(self, fields: Mapping[str, object], words: str) -> None:
+        """At most one event a second."""
+        del words
+        self._going_on("tracker", dict(fields))
 
     def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
         """The fields alone; people are not listening."""
@@ -214,6 +223,11 @@ class PlainUi(Ui):
         """A line every few seconds, and one as soon as the state has changed."""
         kind = statistics.state.value
         self._going_on(kind, f"{state_label(statistics)}: {transfer_words(statistics)}")
+
+    def tracking(self, fields: Mapping[str, object], words: str) -> None:
+        """A line every few seconds."""
+        del fields
+        self._going_on("tracker", f"Tracking: {words}")
 
     def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
         """The words, on stdout."""
