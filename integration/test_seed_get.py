@@ -77,7 +77,8 @@ def test_killed_at_half_and_run_again(
 
 
 def seeder_uploads(seeder: Cli) -> int:
-    return max(event["uploaded"] for event in seeder.events if event["event"] == "progress")
+    events = (event for event in seeder.events if event["event"] == "progress")
+    return max(int(event["uploaded"]) for event in events)
 
 
 def test_two_getters_at_once(start_cli: StartCli, content_tree: MakeTree, tmp_path: Path) -> None:
