@@ -300,7 +300,7 @@ def test_a_good_source_among_sources_of_dead_ones(pool: PeerPool, good: str, tak
     pool.add(peers(range(6)), Source.USER)
     for tracker in range(2):
         pool.add(peers(range(1000 * tracker, 1000 * tracker + 500)), f"tracker:{tracker}")
-    for source in range(10):
+    for source in range(4):
         pool.add(peers(range(5000 + 50 * source, 5050 + 50 * source)), f"pex:{source}")
     pool.add([GOOD], good)
     assert seconds_until_dialled(pool, GOOD, takes=takes) <= 60
