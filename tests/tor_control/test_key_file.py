@@ -1,0 +1,124 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tor_control.key_file import KeyFileUnusable, LastingAddress, read_or_create
+from tor_control.onion_address import OnionKey
+
+SEED = bytes(range(32))
+ADDRESS = LastingAddress(OnionKey.from_seed(SEED), 12345)
+TEXT = (
+    "torrent-onion key 1\n"
+    "# Whoever has this file is the onion service. Keep it, and keep it secret.\n"
+    f"# {ADDRESS.key.address}\n"
+    f"seed {SEED.hex()}\n"
+    "port 12345\n"
+)
+
+
+def written(folder: Path, text: str | bytes, mode: int = 0o600) -> Path:
+    path = folder / "key"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    path.chmod(mode)
+    return path
+
+
+def read(path: Path) -> LastingAddress:
+    return read_or_create(path, b"z" * 32, 80)
+
+
+def test_a_new_address_is_made_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    assert read_or_create(path, SEED, 12345) == ADDRESS
+    assert path.read_text() == TEXT
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read(path) == ADDRESS
+    assert path.read_text() == TEXT
+
+
+def test_it_is_ours_alone_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        read(tmp_path / "key")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o700])
+def test_modes_that_keep_others_out(tmp_path: Path, mode: int) -> None:
+    assert read(written(tmp_path, TEXT, mode)) == ADDRESS
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o666, 0o601, 0o777])
+def test_modes_that_let_others_in_are_refused(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path, TEXT, mode)
+    with pytest.raises(KeyFileUnusable, match=r"^Others may read the key file .*chmod 600"):
+        read(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_comments_may_go(tmp_path: Path) -> None:
+    bare = "".join(line for line in TEXT.splitlines(keepends=True) if not line.startswith("#"))
+    assert read(written(tmp_path, bare)) == ADDRESS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "torrent-onion key 1\n",
+        TEXT[:-1],
+        TEXT + "\n",
+        TEXT.replace("key 1", "key 2"),
+        TEXT.replace("port 12345", "port 0"),
+        TEXT.replace("port 12345", "port 65536"),
+        TEXT.replace("port 12345", "port 080"),
+        TEXT.replace(SEED.hex(), SEED.hex()[:-2]),
+        TEXT.replace(SEED.hex(), "g" * 64),
+        TEXT.replace("\n", "\r\n"),
+        TEXT.replace("#", "# " + "x" * 2000, 1),
+        b"== ed25519v1-secret: type0 ==\0\0\0" + bytes(64),
+        b"\xff" * 300,
+    ],
+)
+def test_what_is_no_key_file_is_refused_and_left_as_it_is(
+    tmp_path: Path, text: str | bytes
+) -> None:
+    path = written(tmp_path, text)
+    before = path.read_bytes()
+    with pytest.raises(KeyFileUnusable, match="is no key file") as caught:
+        read(path)
+    assert path.read_bytes() == before
+    assert SEED.hex() not in str(caught.value)
+
+
+def test_folders_and_pipes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileUnusable):
+        read(tmp_path)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(KeyFileUnusable, match="is no key file"):
+        read(tmp_path / "pipe")
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileUnusable, match=r"cannot be used \(No such file or directory\)"):
+        read(tmp_path / "missing" / "key")
+
+
+def test_half_a_file_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(KeyFileUnusable, match="No space left"):
+        read(tmp_path / "key")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_seed_is_in_no_repr(tmp_path: Path) -> None:
+    address = read_or_create(tmp_path / "key", SEED, 80)
+    assert SEED.hex() not in repr(address)
+    assert repr(SEED) not in repr(address)

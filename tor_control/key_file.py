@@ -1,0 +1,114 @@
+"""A lasting onion address: its key and its port in a file that only its owner can read.
+
+Three rules:
+
+- Whoever reads the file is the onion service, so it is made with mode 0600, and a file that others
+  may read or write is refused: it may have been read already.
+- A file that is there is never written to. What cannot be understood is refused, not replaced.
+- The port belongs to the address: links name both, so both must last.
+
+The format is ours, five lines of text. Tor's own (``hs_ed25519_secret_key``) holds the expanded key
+only, from which the seed that PyNaCl signs with cannot be had.
+"""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from tor_control.errors import TorError
+from tor_control.onion_address import OnionKey
+
+_MODE = 0o600
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MAX_SIZE = 1024
+"""Bytes; ours have about 250."""
+_MAX_PORT = 65535
+_FORM = re.compile(
+    rb"torrent-onion key 1\n(?:#[^\n]*\n)*seed ([0-9a-f]{64})\nport ([1-9][0-9]{0,4})\n"
+)
+
+
+class KeyFileUnusable(TorError):
+    """A file that should hold a lasting onion address, and cannot be used."""
+
+    text = "The key file cannot be used; name another one."
+
+
+@dataclass(frozen=True, slots=True)
+class LastingAddress:
+    """An onion service that is the same at every start.
+
+    Args:
+        key: Who it is.
+        port: Its virtual port.
+    """
+
+    key: OnionKey
+    port: int
+
+
+def read_or_create(path: Path, seed: bytes, port: int) -> LastingAddress:
+    """Read a lasting address, or make one if there is no such file.
+
+    Args:
+        path: The file.
+        seed: 32 random bytes from the system's secure source, for a new key.
+        port: The virtual port of a new address; that of an old one is in its file.
+
+    Raises:
+        KeyFileUnusable: It is broken, others may read it, or it cannot be read or made.
+    """
+    try:
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            return _create(path, LastingAddress(OnionKey.from_seed(seed), port))
+    except OSError as error:
+        raise KeyFileUnusable(
+            f"The key file {path} cannot be used ({error.strerror}); check its folder and "
+            "permissions."
+        ) from error
+
+
+def _read(path: Path) -> LastingAddress:
+    # Not blocking: the name may be that of a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise KeyFileUnusable(f"{path} is no key file; name another one.")
+        if mode & _OTHERS:
+            raise KeyFileUnusable(
+                f"Others may read the key file {path}; run `chmod 600` on it if nobody has, or "
+                "name a new one."
+            )
+        match = _FORM.fullmatch(file.read(_MAX_SIZE))
+    port = int(match[2]) if match else 0
+    if match is None or port > _MAX_PORT:
+        raise KeyFileUnusable(f"{path} is no key file, or is broken; name another one.")
+    return LastingAddress(OnionKey.from_seed(bytes.fromhex(match[1].decode())), port)
+
+
+def _create(path: Path, address: LastingAddress) -> LastingAddress:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_text(address))
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        path.unlink()  # half a key would be refused from now on
+        raise
+    return address
+
+
+def _text(address: LastingAddress) -> bytes:
+    return (
+        b"torrent-onion key 1\n"
+        b"# Whoever has this file is the onion service. Keep it, and keep it secret.\n"
+        b"# " + address.key.address.encode() + b"\n"
+        b"seed " + address.key.seed.reveal().hex().encode() + b"\n"
+        b"port " + str(address.port).encode() + b"\n"
+    )
