@@ -10,7 +10,8 @@ class Settings:
     Attributes:
         max_connections: Peers connected to one torrent at once, both directions.
         max_dials: Connections being made at once for one torrent; each builds circuits.
-        unchoke_slots: Peers that may download from us at once, for each torrent.
+        unchoke_slots: Peers that may download from us at once, for each torrent, at first; the
+            number follows the measured upload rate, from 2 to 4 times this.
     """
 
     max_connections: int = 100

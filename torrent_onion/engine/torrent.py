@@ -356,10 +356,7 @@ class Torrent:
         """Who wants something of us has changed; a free slot is given at once."""
         if not peer.peer_interested:
             peer.choke()
-        elif sum(not other.am_choking for other in self.peers.values()) < self._choker.slots:
-            peer.unchoke()
-        else:
-            self.rechoke(now)
+        self.rechoke(now)
 
     def extension_handshake_received(self, peer: Peer, now: float) -> None:
         """The peer told what it can do (BEP 10)."""
@@ -594,6 +591,7 @@ def _as_candidate(peer: Peer, now: float) -> Candidate:
         upload_rate=peer.upload_meter.rate(now),
         connected_since=peer.connected_since,
         unchoked=not peer.am_choking,
+        person=peer.wire.peer_extensions.stripe if peer.wire.peer_extensions else None,
     )
 
 
