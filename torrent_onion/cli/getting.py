@@ -6,12 +6,11 @@ from pathlib import Path
 
 import trio
 
-from tor_control.controller import Tor
 from tor_control.onion_service import OnionService
 from torrent_onion.cli import text
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.sources import Source, read_source
-from torrent_onion.cli.tor_session import open_tor_for
+from torrent_onion.cli.tor_session import open_tor_for, publish_onion
 from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, watch
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import PeerAddress
@@ -96,7 +95,9 @@ async def get(request: GetRequest, tor_options: TorOptions, ui: Ui) -> None:
     """
     async with AsyncExitStack() as stack:
         tor = await stack.enter_async_context(open_tor_for(tor_options, ui))
-        onion = await _publish(tor, request, stack)
+        onion = None
+        if request.keep_serving:
+            onion = await stack.enter_async_context(publish_onion(tor, ui))
         own = PeerAddress.of(onion.address, onion.port) if onion else None
         session = await stack.enter_async_context(open_session(dial=tor.dial))
         torrent = _add(session, request, onion, own)
@@ -108,12 +109,6 @@ async def get(request: GetRequest, tor_options: TorOptions, ui: Ui) -> None:
                 ui, hashes=torrent.info_hashes, name=torrent.name, own=own, torrent_file=None
             )
             await watch(torrent, ui)
-
-
-async def _publish(tor: Tor, request: GetRequest, stack: AsyncExitStack) -> OnionService | None:
-    if not request.keep_serving:
-        return None
-    return await stack.enter_async_context(tor.publish())
 
 
 def _add(

@@ -4,7 +4,7 @@ import trio
 
 from torrent_onion.cli.creating import Content, make_torrent
 from torrent_onion.cli.options import TorOptions
-from torrent_onion.cli.tor_session import open_tor_for
+from torrent_onion.cli.tor_session import open_tor_for, publish_onion
 from torrent_onion.cli.transfer import announce_ready, watch
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import PeerAddress
@@ -27,7 +27,7 @@ async def seed(content: Content, tor_options: TorOptions, ui: Ui) -> None:
         nursery.start_soon(_hash, content, hashed, ui)
         async with open_tor_for(tor_options, ui) as tor:
             metainfo = await hashed.wait()
-            async with tor.publish() as onion, open_session(dial=tor.dial) as session:
+            async with publish_onion(tor, ui) as onion, open_session(dial=tor.dial) as session:
                 own = PeerAddress.of(onion.address, onion.port)
                 spec = TorrentSpec(
                     metainfo,

@@ -9,6 +9,7 @@ from platformdirs import user_state_path
 
 from tor_control.controller import Tor, TorConfig, open_tor
 from tor_control.events import Bootstrap, Connected, Lost, Restored, TorEvent, Warning_
+from tor_control.onion_service import OnionService
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.ui import ALL, Ui
 
@@ -22,6 +23,18 @@ async def open_tor_for(options: TorOptions, ui: Ui) -> AsyncIterator[Tor]:
     """
     async with open_tor(tor_config(options), partial(show_tor_event, ui)) as tor:
         yield tor
+
+
+@asynccontextmanager
+async def publish_onion(tor: Tor, ui: Ui) -> AsyncIterator[OnionService]:
+    """Publish an onion service for one torrent; the block begins when its descriptor is up.
+
+    Raises:
+        PublishFailed: It could not be published.
+    """
+    ui.tor("Publishing the onion service", None)
+    async with tor.publish() as onion:
+        yield onion
 
 
 def tor_config(options: TorOptions) -> TorConfig:
@@ -44,8 +57,8 @@ def show_tor_event(ui: Ui, event: TorEvent) -> None:
     """Tell people and programs what happens to Tor."""
     match event:
         case Connected(version=version, is_launched=is_launched, place=place):
-            origin = "one of our own" if is_launched else f"the one at {place}"
-            ui.note(f"Using Tor {version}, {origin}.")
+            done = "Started Tor" if is_launched else f"Using the Tor at {place}, version"
+            ui.note(f"{done} {version}.")
         case Bootstrap(percent=percent, summary=summary):
             ui.tor(summary, percent)
         case Warning_(text=words):

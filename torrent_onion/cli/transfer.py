@@ -73,7 +73,7 @@ def announce_ready(
         "port": own.port,
         "torrent": torrent_file,
     }
-    ui.note("Ready. Whoever has this link can fetch it while this command runs:")
+    ui.note("Ready. Whoever has this link can fetch it while this command runs:\n")
     ui.result("ready", fields, magnet)
     ui.qr_code(magnet)
-    ui.note("Ctrl-C stops sharing.")
+    ui.note("\nCtrl-C stops sharing.")
