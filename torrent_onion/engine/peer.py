@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.bandwidth import take_from_all
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.piece_download import PeerKey
@@ -62,7 +63,9 @@ class Peer:
         self.last_sent = 0.0
         self._torrent = torrent
         self.in_picker = False
+        self.was_served = False
         self._unasked = 0
+        self._received = 0  # payload bytes that the torrent has not let us read more for
         self._early: messages.Message | None = None
         self._early_haves: set[int] = set()
         self._close: Callable[[], None] | None = None
@@ -97,8 +100,10 @@ class Peer:
             handler(self, event, now)
 
     async def ready_for_more(self) -> None:
-        """Wait while the torrent has too much in hand already."""
+        """Wait while the torrent has too much in hand already, or has had enough a second."""
         await self._torrent.wait_commit_room()
+        received, self._received = self._received, 0
+        await take_from_all(self._torrent.download_limits, received)
 
     def batch_done(self, now: float) -> None:
         """All that one read brought is handled: ask for as much again."""
@@ -140,6 +145,10 @@ class Peer:
         """A block for upload, if it is in memory."""
         return self._torrent.open_storage.cached(block.piece, block.begin, block.length)
 
+    async def upload_allowance(self, size: int) -> None:
+        """Wait until the limits let so many bytes out."""
+        await take_from_all(self._torrent.upload_limits, size)
+
     async def read_block(self, block: Block) -> memoryview:
         """A block for upload, from the disk.
 
@@ -160,6 +169,7 @@ class Peer:
     def send_block(self, block: Block, data: memoryview, now: float) -> None:
         """Queue a block for the writer, who calls this."""
         self.wire.send_piece(block.piece, block.begin, data)
+        self.was_served = True
         self.upload_meter.add(now, len(data))
         self._torrent.traffic.went_out(len(data), now)
 
@@ -251,7 +261,7 @@ class Peer:
     def _on_request(self, request: messages.Request, _: float) -> None:
         block = Block(request.piece, request.begin, request.length)
         is_welcome = not self.am_choking and len(self.uploads) < MAX_UPLOAD_QUEUE
-        if is_welcome and self._torrent.can_serve(block):
+        if is_welcome and self._torrent.can_serve(self, block):
             self.uploads.append(block)
             self.wake.ring()
         else:
@@ -265,6 +275,7 @@ class Peer:
 
     def _on_block(self, piece: messages.Piece, now: float) -> None:
         self.download_meter.add(now, len(piece.block))
+        self._received += len(piece.block)
         self._torrent.block_received(self, piece, now)
 
     def _on_reject(self, reject: messages.Reject, _: float) -> None:

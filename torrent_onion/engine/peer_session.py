@@ -143,4 +143,5 @@ async def _queue_blocks(peer: Peer) -> None:
                 peer.uploads.appendleft(block)
                 return
             data = await peer.read_block(block)
+        await peer.upload_allowance(block.length)
         peer.send_block(block, data, trio.current_time())

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from torrent_onion.engine.bandwidth import RateLimit
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.parallel import first_error
 from torrent_onion.engine.settings import Settings
@@ -23,6 +24,8 @@ class Session:
         self._settings = settings
         self._threads = DiskThreads()
         self._rng = random.SystemRandom()
+        self.upload_limit = RateLimit(settings.max_upload)
+        self.download_limit = RateLimit(settings.max_download)
         self.torrents: list[Torrent] = []
 
     def add(self, spec: TorrentSpec, *, listener: PeerListener | None = None) -> Torrent:
@@ -36,7 +39,13 @@ class Session:
         Returns:
             The torrent, at work already.
         """
-        torrent = Torrent(spec, self._settings, self._rng)
+        torrent = Torrent(
+            spec,
+            self._settings,
+            self._rng,
+            upload_limit=self.upload_limit,
+            download_limit=self.download_limit,
+        )
         tasks = TorrentTasks(torrent, dial=self._dial, listener=listener, threads=self._threads)
         self.torrents.append(torrent)
         self._nursery.start_soon(tasks.run)

@@ -10,10 +10,33 @@ class Settings:
     Attributes:
         max_connections: Peers connected to one torrent at once, both directions.
         max_dials: Connections being made at once for one torrent; each builds circuits.
+        max_upload: Payload bytes a second for all torrents together; None is no limit.
+        max_download: The same, coming in.
         unchoke_slots: Peers that may download from us at once, for each torrent, at first; the
             number follows the measured upload rate, from 2 to 4 times this.
     """
 
     max_connections: int = 100
     max_dials: int = 8
+    max_upload: float | None = None
+    max_download: float | None = None
     unchoke_slots: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """When a torrent that is complete has been served enough; it then stops by itself.
+
+    Attributes:
+        ratio: Bytes sent for each byte of the torrent.
+        seconds: Time of serving since it was complete.
+        copies: Downloaders that became complete while we served them.
+    """
+
+    ratio: float | None = None
+    seconds: float | None = None
+    copies: int | None = None
+
+
+NO_GOALS = Goals()
+"""Serve for ever."""

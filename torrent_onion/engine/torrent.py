@@ -18,8 +18,10 @@ from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.bandwidth import RateLimit
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.settings import Settings
+from torrent_onion.engine.selection import set_priorities
+from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 from torrent_onion.engine.storage import Storage
 from torrent_onion.engine.torrent_metadata import TorrentMetadata
@@ -30,6 +32,7 @@ from torrent_onion.policy.choker import Candidate, Choker
 from torrent_onion.policy.peer_pool import PeerPool, Source
 from torrent_onion.policy.piece_download import PeerKey, PieceDownload
 from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
+from torrent_onion.policy.super_seed import SuperSeed
 from torrent_onion.protocol import messages
 from torrent_onion.protocol.extensions import ExtensionHandshake, MetadataData
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
@@ -48,6 +51,13 @@ class TorrentSpec:
         shared_path: The data is here already, complete and unchanged: seed it from this path.
         peers: Addresses to dial first.
         own_address: Where others reach us, if they do; never dialled.
+        wanted: Numbers of the files to fetch; None fetches all.
+        sequential: Fetch in order, the first and last piece of each file first, so that files can
+            be opened early.
+        super_seed: Give out one copy as fast as possible (BEP 16); only for data that is shared.
+        max_upload: Payload bytes a second; None is no limit beside the session's.
+        max_download: The same, coming in.
+        goals: When to stop serving; never by default.
     """
 
     source: Metainfo | Magnet
@@ -55,13 +65,38 @@ class TorrentSpec:
     shared_path: Path | None = None
     peers: tuple[PeerAddress, ...] = ()
     own_address: PeerAddress | None = None
+    wanted: frozenset[int] | None = None
+    sequential: bool = False
+    super_seed: bool = False
+    max_upload: float | None = None
+    max_download: float | None = None
+    goals: Goals = NO_GOALS
 
 
 class Torrent:
     """One torrent of a session. Made by ``Session.add``."""
 
-    def __init__(self, spec: TorrentSpec, settings: Settings, rng: random.Random) -> None:
+    def __init__(
+        self,
+        spec: TorrentSpec,
+        settings: Settings,
+        rng: random.Random,
+        *,
+        upload_limit: RateLimit | None = None,
+        download_limit: RateLimit | None = None,
+    ) -> None:
+        """Make a torrent at rest.
+
+        Args:
+            spec: What it is.
+            settings: Of the session.
+            rng: For what must not be guessed.
+            upload_limit: The session's, shared by all torrents.
+            download_limit: The same, coming in.
+        """
         self.spec = spec
+        self.upload_limits = (RateLimit(spec.max_upload), upload_limit or RateLimit())
+        self.download_limits = (RateLimit(spec.max_download), download_limit or RateLimit())
         self.settings = settings
         self.rng = rng
         self.info_hashes: InfoHashes = (
@@ -94,6 +129,9 @@ class Torrent:
         self._have: Bitfield | None = None
         self._picker: PiecePicker | None = None
         self._choker = Choker(settings.unchoke_slots, rng)
+        self._super_seed: SuperSeed | None = None
+        self._seeding_since: float | None = None
+        self._copies = 0
         self._done = 0
         if isinstance(spec.source, Metainfo):
             self.metadata_known(spec.source.info, spec.source.piece_layers)
@@ -178,15 +216,12 @@ class Torrent:
     @property
     def wanted_files(self) -> list[int]:
         """Numbers of the files that are to be fetched, and kept on disk."""
+        wanted = self.spec.wanted
         return [
             file
             for file, entry in enumerate(self.metadata.known_info.files)
-            if not entry.is_pad and entry.symlink is None
+            if not entry.is_pad and entry.symlink is None and (wanted is None or file in wanted)
         ]
-
-    def wants_piece(self, index: int) -> bool:
-        """Whether a piece is to be fetched."""
-        return 0 <= index < self.metadata.known_info.layout.num_pieces
 
     @property
     def open_storage(self) -> Storage:
@@ -243,19 +278,25 @@ class Torrent:
         """What is on disk is known: download the rest, serve what is here."""
         info = self.metadata.known_info
         self._have = have
-        self._picker = PiecePicker(info.layout, have.copy(), rng=self.rng)
+        self._picker = PiecePicker(
+            info.layout, have.copy(), rng=self.rng, sequential=self.spec.sequential
+        )
+        set_priorities(self._picker, info, self.spec)
+        if self.spec.super_seed and have.is_full:
+            self._super_seed = SuperSeed(info.layout.num_pieces, self.rng)
         self._done = sum(_data_length(info, index) for index in have.indices())
         self.state = TorrentState.DOWNLOADING
         for peer in self.peers.values():
             for index in have.indices():
                 peer.send(messages.Have(index))
             self.peer_pieces_known(peer, now)
-        if have.is_full:
+        if self._picker.is_done:
             self.all_verified.set()
 
     def finished(self) -> None:
         """Everything is on disk under its final name."""
         self.state = TorrentState.SEEDING
+        self._seeding_since = trio.current_time()
         for peer in list(self.peers.values()):
             peer.set_interested(False)
             self._drop_if_useless(peer)
@@ -269,7 +310,7 @@ class Torrent:
         self.peers[peer.key] = peer
         if self.num_pieces is not None:
             peer.metadata_known(self.num_pieces)
-        peer.send_opening(self._have)
+        peer.send_opening(None if self._super_seed is not None else self._have)
         self.metadata.add_peer(peer, now)
         if peer.wire.supports_extensions:
             is_seed = self.state is TorrentState.SEEDING
@@ -289,6 +330,8 @@ class Torrent:
         self.metadata.remove_peer(peer.key)
         if self._picker is not None and peer.in_picker:
             self._picker.remove_peer(peer.key)
+        if self._super_seed is not None:
+            self._super_seed.remove_peer(peer.key)
         self.ask_everybody()
 
     def add_candidates(self, addresses: Iterable[PeerAddress], source: str) -> None:
@@ -306,6 +349,8 @@ class Torrent:
             self._picker.remove_peer(peer.key)
         self._picker.add_peer(peer.key, peer.pieces)
         peer.in_picker = True
+        if self._super_seed is not None:
+            self._show(peer, self._super_seed.add_peer(peer.key, peer.pieces))
         self._drop_if_useless(peer)
         self.ask(peer, now)
 
@@ -313,6 +358,11 @@ class Torrent:
         """The peer has one piece more."""
         if self._picker is not None and peer.in_picker:
             self._picker.peer_has(peer.key, index)
+            if self._super_seed is not None:
+                for key, shown in self._super_seed.peer_has(peer.key, index):
+                    self._show(self.peers.get(key), [shown])
+            if peer.is_seed and peer.was_served:
+                self._copies += 1
             self._drop_if_useless(peer)
             self.ask(peer, now)
 
@@ -411,8 +461,10 @@ class Torrent:
 
     # Blocks.
 
-    def can_serve(self, block: Block) -> bool:
-        """Whether a request names bytes that we have."""
+    def can_serve(self, peer: Peer, block: Block) -> bool:
+        """Whether a peer's request names bytes that we have, and have told it of."""
+        if self._super_seed is not None and not self._super_seed.is_shown(peer.key, block.piece):
+            return False
         return (
             self.info is not None
             and self._have is not None
@@ -487,10 +539,9 @@ class Torrent:
             self._ban_source(key)
         have.set(index)
         self._done += _data_length(self.metadata.known_info, index)
-        for peer in self.peers.values():
-            if peer.pieces is None or not peer.pieces[index]:
-                peer.send(messages.Have(index))
-        if have.is_full:
+        for peer in self.peers.values():  # who has it as well learns how far we are
+            peer.send(messages.Have(index))
+        if picker.is_done:
             self.all_verified.set()
         for peer in list(self.peers.values()):
             if not picker.is_interesting(peer.key):
@@ -518,6 +569,22 @@ class Torrent:
             await self._commit_ended.wait()
 
     # Now and then.
+
+    def has_reached_goal(self, now: float) -> bool:
+        """Whether it was served enough."""
+        goals, since = self.spec.goals, self._seeding_since
+        if since is None:
+            return False
+        served = self.traffic.uploaded / self.metadata.known_info.total_length
+        return (
+            (goals.ratio is not None and served >= goals.ratio)
+            or (goals.seconds is not None and now - since >= goals.seconds)
+            or (goals.copies is not None and self._copies >= goals.copies)
+        )
+
+    def end(self) -> None:
+        """Stop by ourselves: everything that was to be done is done."""
+        self._cancel_scope.cancel()
 
     def rechoke(self, now: float) -> None:
         """Choose who may download from us."""
@@ -550,6 +617,12 @@ class Torrent:
         if peer is not None:
             peer.send(messages.Cancel(block.piece, block.begin, block.length))
             peer.requests.request_gone(block)
+
+    def _show(self, peer: Peer | None, pieces: list[int]) -> None:
+        """Tell a peer of pieces that it may ask for (BEP 16)."""
+        if peer is not None:
+            for index in pieces:
+                peer.send(messages.Have(index))
 
     def _drop_if_useless(self, peer: Peer) -> None:
         """Two seeds have nothing to give each other."""

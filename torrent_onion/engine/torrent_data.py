@@ -21,6 +21,7 @@ from torrent_onion.engine.resume import (
     save_resume,
     stamp_files,
 )
+from torrent_onion.engine.selection import wanted_pieces
 from torrent_onion.engine.storage import Storage
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.verification import PieceVerifier
@@ -160,10 +161,9 @@ class TorrentData:
 
     def _refuse_full_disk(self, have: Bitfield) -> None:
         """Better to know before a week of downloading than after it."""
+        wanted = wanted_pieces(self._info, self._torrent.spec.wanted)
         missing = sum(
-            self._info.layout.piece_size(index)
-            for index in have.missing()
-            if self._torrent.wants_piece(index)
+            self._info.layout.piece_size(index) for index in have.missing() if wanted[index]
         )
         with disk_errors(self._final.root):
             disk = os.statvfs(self._final.root)

@@ -210,6 +210,8 @@ class TorrentTasks:
             await trio.sleep(TICK_SECONDS)
             now = trio.current_time()
             torrent.drop_stalled(now)
+            if torrent.has_reached_goal(now):
+                torrent.end()
             for peer in list(torrent.peers.values()):
                 self._look_after(peer, now)
             if now >= next_rechoke:
