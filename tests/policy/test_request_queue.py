@@ -12,7 +12,6 @@ from torrent_onion.policy.request_queue import (
     MAX_SECONDS,
     MIN_BLOCKS,
     SNUB_SECONDS,
-    Phase,
     RequestQueue,
 )
 
@@ -102,11 +101,20 @@ def test_no_more_is_asked_for_than_comes_in_a_few_seconds(rate: float, trip: flo
     )
 
 
+@pytest.mark.parametrize("trip", TRIPS)
+def test_the_queue_doubles_every_round_trip_from_the_start(trip: float) -> None:
+    link = Link(RequestQueue(), constant(1e9), constant(trip))
+    link.run(4.5 * trip)
+    for passed in range(1, 4):
+        before = link.delivered(passed * trip, (passed + 1) * trip - 0.01)
+        after = link.delivered((passed + 1) * trip, (passed + 2) * trip - 0.01)
+        assert after >= 1.9 * before
+
+
 def test_the_rate_is_measured() -> None:
     queue = RequestQueue()
     Link(queue, constant(1e6), constant(0.5)).run(30)
     assert queue.rate == pytest.approx(1e6, rel=0.1)
-    assert queue.phase is not Phase.GROWING
 
 
 @pytest.mark.parametrize("stall", [5.0, 50.0])
@@ -172,6 +180,17 @@ def test_a_queue_with_nothing_to_ask_for_does_not_grow() -> None:
         queue.request_sent(Block(number, 0, BLOCK_SIZE), now)
         queue.block_arrived(Block(number, 0, BLOCK_SIZE), now + 0.5)
     assert queue.room(now) <= FIRST_BLOCKS
+
+
+def test_after_a_long_pause_it_begins_again() -> None:
+    queue = RequestQueue()
+    link = Link(queue, constant(4e6), constant(1.0))
+    link.run(30)
+    for block in list(queue._sent):
+        queue.request_gone(block)
+    assert queue.room(40) > FIRST_BLOCKS
+    assert queue.room(30 + SNUB_SECONDS + 2) == FIRST_BLOCKS
+    assert queue.rate == 0
 
 
 def blocks(count: int, first: int = 0) -> list[Block]:

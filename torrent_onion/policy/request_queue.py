@@ -9,13 +9,13 @@ times that round trip, with slack. Both are measured, as the congestion control 
   Every while the queue is let run down to a little less than one round trip's worth, so that the
   least is seen at all; this costs about 2 % of the rate.
 
-A queue begins in phase GROWING: it doubles every round trip while the rate grows. Then it is
-STEADY: rate times (twice the round trip + ``SLACK``), at least ``MIN_BLOCKS`` and never more than
-``MAX_SECONDS`` of the rate, so that a slow peer holds up no more than a few seconds of blocks. A
-stall of the circuit changes nothing.
+The queue is rate times (twice the round trip + ``SLACK``), at least ``MIN_BLOCKS`` and never more
+than ``MAX_SECONDS`` of the rate, so that a slow peer holds up no more than a few seconds of blocks.
+As this is more than twice what a round trip has brought, the queue doubles every round trip while
+the rate grows with it, at the start and whenever a circuit gets faster. A stall changes nothing; a
+minute with nothing to ask for makes it begin again.
 """
 
-from enum import Enum
 from math import inf
 from typing import Final
 
@@ -31,8 +31,6 @@ TRIPS: Final = 2
 """Round trips' worth of blocks to be under way: rate and round trip change all the time."""
 SLACK: Final = 0.5
 """Seconds' worth beyond that: we, or the peer, may be busy for a moment."""
-MIN_SECONDS: Final = 1.0
-"""Seconds' worth at least: a short round trip that is measured once may be long the next time."""
 MAX_SECONDS: Final = 8.0
 """Seconds' worth at most, whatever the round trip seems to be."""
 SNUB_SECONDS: Final = 60.0
@@ -45,24 +43,10 @@ _LONGEST_TRIP: Final = 4.0
 """Seconds: what seems longer, over Tor, is a queue."""
 _DRAIN_SHARE: Final = 0.8
 """Round trips' worth to which the queue is let run down."""
-_GROWTH: Final = 1.25
-"""A rate that rises less than this in a round trip does not grow (as in BBR)."""
-_ROUNDS_WITHOUT_GROWTH: Final = 2
 _SKIPPED_QUEUES: Final = 4
 """A request over which so many times the queue has passed is forgotten by the peer."""
 _LEAST_INTERVAL: Final = 0.001
 """Seconds: keeps rates finite between two processes of one machine."""
-
-
-class Phase(Enum):
-    """What the queue is doing; see the module's docstring."""
-
-    GROWING = "growing"
-    STEADY = "steady"
-    DRAINING = "draining"
-    """Nothing is asked for until the queue has run down."""
-    MEASURING = "measuring"
-    """It has; the next block that is asked for shows the round trip."""
 
 
 class RequestQueue:
@@ -75,24 +59,18 @@ class RequestQueue:
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        self.phase = Phase.GROWING
         self._limit = DEFAULT_LIMIT
         self.set_limit(limit)
         # For each request: when it was sent, how many blocks had come by then, and when the last.
         self._sent: dict[Block, tuple[float, int, float]] = {}
         self._delivered = 0
         self._delivered_at = 0.0
-        self._window = FIRST_BLOCKS
         self._is_snubbed = False
         # This while's best and the one's before; together they look back one to two whiles.
         self._while_began = -inf
         self._rate = self._rate_before = 0.0
         self._trip = self._trip_before = inf
-        # Growth is looked at once a round trip: when a block comes that was asked for in it.
-        self._round_end = 0
-        self._round_rate = 0.0
-        self._rounds_without_growth = 0
-        self._measure_from = inf
+        self._is_draining = False
 
     def set_limit(self, limit: int) -> None:
         """Note how many requests the peer takes; one that is nonsense (0) still gets one."""
@@ -116,11 +94,11 @@ class RequestQueue:
 
     def room(self, now: float) -> int:
         """Return how many more blocks to ask for now."""
-        target = self._target()
-        if self.phase is Phase.DRAINING and len(self._sent) < target:
-            self.phase = Phase.MEASURING
-            self._measure_from = now
-        return max(0, target - len(self._sent))
+        if not self._sent and now - self._delivered_at > SNUB_SECONDS:
+            self._forget()
+        if self._is_draining and len(self._sent) < self._target():
+            self._is_draining = False  # the first request that is sent now sees the round trip
+        return max(0, self._target() - len(self._sent))
 
     def request_sent(self, block: Block, now: float) -> None:
         """Note a request."""
@@ -163,14 +141,13 @@ class RequestQueue:
         if self._is_snubbed:
             return 1
         rate = max(self._rate, self._rate_before)
-        if self.phase is Phase.GROWING:
-            blocks = min(self._window, rate * MAX_SECONDS) if rate else self._window
-        elif self.phase is Phase.STEADY:
-            seconds = TRIPS * self.round_trip + SLACK
-            blocks = rate * min(max(seconds, MIN_SECONDS), MAX_SECONDS)
+        if not rate:
+            return min(FIRST_BLOCKS, self._limit)
+        if self._is_draining:
+            seconds = _DRAIN_SHARE * min(self.round_trip, _LONGEST_TRIP)
         else:
-            blocks = rate * _DRAIN_SHARE * min(self.round_trip, _LONGEST_TRIP)
-        return min(max(int(blocks), MIN_BLOCKS), self._limit)
+            seconds = min(TRIPS * self.round_trip + SLACK, MAX_SECONDS)
+        return min(max(int(rate * seconds), MIN_BLOCKS), self._limit)
 
     def _measure(self, now: float, sent_at: float, delivered: int, delivered_at: float) -> None:
         trip = now - sent_at
@@ -180,29 +157,16 @@ class RequestQueue:
             self._begin_while(now)
         self._trip = min(self._trip, trip)
         self._rate = max(self._rate, rate)
-        if self.phase is Phase.GROWING:
-            self._grow(delivered)
-        elif self.phase is Phase.MEASURING and sent_at >= self._measure_from:
-            self.phase = Phase.STEADY
+
+    def _forget(self) -> None:
+        """Begin as with a new peer."""
+        self._while_began = -inf
+        self._rate = self._rate_before = 0.0
+        self._trip = self._trip_before = inf
+        self._is_draining = False
 
     def _begin_while(self, now: float) -> None:
         self._rate_before, self._rate = self._rate, 0.0
         self._trip_before, self._trip = self._trip, inf
         self._while_began = now
-        if self.phase is Phase.STEADY:
-            self.phase = Phase.DRAINING
-
-    def _grow(self, delivered: int) -> None:
-        if len(self._sent) >= self._window // 2:  # else it is not the window that limits the rate
-            self._window += 1
-        if delivered < self._round_end:
-            return
-        self._round_end = self._delivered
-        rate = max(self._rate, self._rate_before)
-        if rate >= self._round_rate * _GROWTH:
-            self._round_rate = rate
-            self._rounds_without_growth = 0
-            return
-        self._rounds_without_growth += 1
-        if self._rounds_without_growth == _ROUNDS_WITHOUT_GROWTH:
-            self.phase = Phase.STEADY
+        self._is_draining = self._trip_before < inf
