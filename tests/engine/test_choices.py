@@ -96,14 +96,12 @@ async def test_a_rate_limit_lets_through_what_it_says(
 
 @pytest.mark.parametrize("side", ["upload", "download"])
 async def test_rates_of_a_session_hold(
-    network: MemoryNetwork,
-    make_content: ContentMaker,
-    tmp_path: Path,
-    side: str,
-    mock_clock: trio.testing.MockClock,
+    network: MemoryNetwork, tmp_path: Path, side: str, mock_clock: trio.testing.MockClock
 ) -> None:
     mock_clock.rate = 20  # threads are real, so the clock cannot jump
-    content = make_content(tmp_path / "seed")
+    content = tmp_path / "seed" / "large.bin"
+    content.parent.mkdir()
+    content.write_bytes(bytes(8 << 20))
     metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
     address, listener = network.listen(1)
     rate = metainfo.info.total_length / 20
