@@ -76,6 +76,16 @@ class TestJson:
             ui.progress(statistics())
         assert len(events(out)) == 3
 
+    def test_a_new_state_is_an_event_at_once(
+        self, out: StringIO, err: StringIO, clock: Clock, statistics: Make
+    ) -> None:
+        ui = JsonUi(out, err, clock=clock)
+        for state in (TorrentState.CHECKING, TorrentState.DOWNLOADING, TorrentState.SEEDING):
+            ui.progress(statistics(state=state))
+            ui.progress(statistics(state=state))
+        found = [event["state"] for event in events(out)]
+        assert found == ["checking", "downloading", "seeding"]
+
     def test_the_end_of_hashing_is_never_too_soon(
         self, out: StringIO, err: StringIO, clock: Clock
     ) -> None:
@@ -180,7 +190,7 @@ class TestPlain:
         ({"download_rate": 0.0, "peers": 1}, "50% of 64.0 MB, 0 B/s, 1 peer"),
         (
             {"state": TorrentState.FETCHING_METADATA, "total": 0, "peers": 0},
-            "for the list of files, 0 peers",
+            "what is in it, 0 peers",
         ),
         (
             {"state": TorrentState.CHECKING, "checked": 16_000_000},

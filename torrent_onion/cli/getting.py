@@ -101,8 +101,13 @@ async def get(request: GetRequest, tor_options: TorOptions, ui: Ui) -> None:
         own = PeerAddress.of(onion.address, onion.port) if onion else None
         session = await stack.enter_async_context(open_session(dial=tor.dial))
         torrent = _add(session, request, onion, own)
+        began = trio.current_time()
         await _fetch(torrent, request.patience, ui)
-        path = torrent.statistics().path or request.folder
+        statistics = torrent.statistics()
+        ui.progress(statistics)
+        path = statistics.path or request.folder
+        took = text.duration(trio.current_time() - began)
+        ui.note(f"Complete: {text.size(statistics.total)} in {took}.")
         ui.result("complete", {"path": str(path)}, text.printable(str(path)))
         if own is not None:
             announce_ready(

@@ -116,7 +116,7 @@ class JsonUi(Ui):
         self._stderr = stderr
         self._quiet = quiet
         self._clock = clock
-        self._last: dict[str, tuple[dict[str, object], float]] = {}
+        self._last: dict[tuple[str, str], tuple[dict[str, object], float]] = {}
 
     def tor(self, phase: str, percent: int | None) -> None:
         """Every phase is an event, at once."""
@@ -127,12 +127,16 @@ class JsonUi(Ui):
         self._going_on("hashing", {"done": done, "total": total}, now=done >= total)
 
     def progress(self, statistics: "TorrentStatistics") -> None:
-        """At most one event a second; ``rate`` is what comes in, or goes out once complete."""
+        """An event a second at most, and one as soon as the state has changed.
+
+        ``rate`` is of what comes in, and once all is here of what goes out.
+        """
         is_seeding = statistics.state is TorrentState.SEEDING
         rate = statistics.upload_rate if is_seeding else statistics.download_rate
         self._going_on(
             "progress",
-            {
+            about=statistics.state.value,
+            fields={
                 "state": statistics.state.value,
                 "done": statistics.done,
                 "total": statistics.total,
@@ -167,22 +171,25 @@ class JsonUi(Ui):
     def close(self) -> None:
         """Nothing to put away."""
 
-    def _going_on(self, event: str, fields: dict[str, object], *, now: bool = False) -> None:
+    def _going_on(
+        self, event: str, fields: dict[str, object], *, about: str = "", now: bool = False
+    ) -> None:
         """Write the event unless it is too soon, or says nothing new.
 
         Args:
             event: Its name.
             fields: Its content.
+            about: Events about other things are never too soon after each other.
             now: It is never too soon for this one.
         """
         if self._quiet:
             return
         at = self._clock()
-        before, last = self._last.get(event, ({}, -HEARTBEAT))
+        before, last = self._last.get((event, about), ({}, -HEARTBEAT))
         age = at - last
         due = now or age >= JSON_INTERVAL
         if (fields != before and due) or age >= HEARTBEAT:
-            self._last[event] = (fields, at)
+            self._last[event, about] = (fields, at)
             self._write(event, fields)
 
     def _write(self, event: str, fields: Mapping[str, object]) -> None:
@@ -285,7 +292,7 @@ def transfer_words(statistics: "TorrentStatistics") -> str:
     peers = text.count(statistics.peers, "peer")
     match statistics.state:
         case TorrentState.FETCHING_METADATA:
-            return f"for the list of files, {peers}"
+            return f"what is in it, {peers}"
         case TorrentState.CHECKING:
             return f"what is on disk, {amount(statistics.checked, statistics.total)}"
         case TorrentState.DOWNLOADING:
