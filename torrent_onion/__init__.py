@@ -1,1 +1,1 @@
-"""BitTorrent that exists only inside Tor. This package knows no Tor: it is handed a dial callable."""
+"""BitTorrent that exists only inside Tor. This package knows no Tor: it is handed a dial."""

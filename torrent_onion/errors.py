@@ -18,7 +18,7 @@
 
 
 class TorrentOnionError(Exception):
-    """Base of every expected failure; its text is one sentence and, where there is one, the way out."""
+    """Base of every expected failure; its text is a sentence and, if there is one, the way out."""
 
 
 class RemoteError(TorrentOnionError):
