@@ -163,6 +163,18 @@ def test_nothing_is_asked_of_a_peer_that_has_nothing(picker: PiecePicker, bits: 
     assert len(picker.pick(1, 10)) == 3
 
 
+def test_a_piece_that_a_peer_has_lost_is_not_asked_of_it(picker: PiecePicker, bits: Bits) -> None:
+    picker.add_peer(1, bits(4))
+    picker.add_peer(2, bits(4))
+    assert len(picker.pick(1, 1)) == 1
+    picker.peer_lost(1, 4)
+    picker.peer_lost(1, 4)
+    assert not picker.is_interesting(1)
+    assert picker.pick(1, 3) == []
+    assert len(picker.pick(2, 2)) == 2
+    assert picker.availability(4) == 1
+
+
 def test_a_peer_is_counted_once(picker: PiecePicker, bits: Bits) -> None:
     picker.add_peer(1, bits(1))
     with pytest.raises(ValueError, match="known"):

@@ -22,6 +22,7 @@ class Link:
     Args:
         rate: Bytes a second, as a function of the time.
         trip: Seconds from a request to its block when the peer is idle, the same.
+        nap: For so long at the start of every second we do not look at what has come.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class Link:
         queue: RequestQueue,
         rate: Callable[[float], float],
         trip: Callable[[float], float],
+        nap: float = 0.0,
     ) -> None:
         self.queue = queue
         self.now = 0.0
         self.arrivals: list[float] = []
         self._rate = rate
         self._trip = trip
+        self._nap = nap
         self._busy_until = 0.0
         self._last_arrival = 0.0
         self._coming: list[tuple[float, Block]] = []
@@ -43,9 +46,10 @@ class Link:
     def run(self, until: float) -> None:
         self._ask()
         while self._coming and self._coming[0][0] <= until:
-            self.now, block = heapq.heappop(self._coming)
-            self.queue.block_arrived(block, self.now)
-            self.arrivals.append(self.now)
+            self.now = self._coming[0][0]
+            while self._coming and self._coming[0][0] == self.now:  # as much as one read brings
+                self.queue.block_arrived(heapq.heappop(self._coming)[1], self.now)
+                self.arrivals.append(self.now)
             self._ask()
         self.now = until
 
@@ -63,7 +67,8 @@ class Link:
             start = max(self.now + trip / 2, self._busy_until)
             self._busy_until = start + BLOCK_SIZE / self._rate(start)
             self._last_arrival = max(self._last_arrival, self._busy_until + trip / 2)
-            heapq.heappush(self._coming, (self._last_arrival, block))
+            seen = max(self._last_arrival, int(self._last_arrival) + self._nap)
+            heapq.heappush(self._coming, (seen, block))
 
 
 def constant(value: float) -> Callable[[float], float]:
@@ -142,6 +147,12 @@ def test_a_link_that_gets_slower_does_not_keep_its_long_queue() -> None:
     # It takes 100 seconds to receive what was asked for at the rate before.
     assert queue.outstanding * BLOCK_SIZE / 0.1e6 < 5
     assert link.delivered(60, 300) > 0.95 * 0.1e6
+
+
+def test_a_short_way_is_kept_filled_though_we_are_busy_at_times() -> None:
+    link = Link(RequestQueue(), constant(1e6), constant(0.02), nap=0.4)
+    link.run(60)
+    assert link.delivered(3, 60) > 0.95e6
 
 
 @pytest.mark.parametrize("later", [1.5, 3.0])

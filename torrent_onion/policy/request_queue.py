@@ -4,7 +4,7 @@ Over Tor a block comes 0.3 to 2 seconds after it was asked for. What must be und
 times that round trip, with slack. Both are measured, as the congestion control BBR does it:
 
 - The rate is the best of the last while: what was delivered between the sending of a request and
-  the coming of its block, which no burst can fake.
+  the coming of its block, so that a burst does not count for more than it is.
 - The round trip is the least of the last while, for a request also waits behind those before it.
   Every while the queue is let run down to a little less than one round trip's worth, so that the
   least is seen at all; this costs about 2 % of the rate.
@@ -169,4 +169,4 @@ class RequestQueue:
         self._rate_before, self._rate = self._rate, 0.0
         self._trip_before, self._trip = self._trip, inf
         self._while_began = now
-        self._is_draining = self._trip_before < inf
+        self._is_draining = True
