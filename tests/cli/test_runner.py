@@ -28,9 +28,8 @@ async def test_the_errors_of_a_command_come_out() -> None:
         await trio.lowlevel.checkpoint()
         raise KeyError("x")
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.RaisesGroup(KeyError):
         await run_until_signal(command, never)
-    assert caught.group_contains(KeyError)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -50,9 +49,8 @@ async def test_the_first_signal_cancels_and_lets_things_be_put_away(
                 await trio.sleep(TIME_TO_END - 0.1)
                 put_away.append(trio.current_time() - before)
 
-    with pytest.raises((Interrupted, ExceptionGroup)) as caught:
+    with pytest.raises(Interrupted):
         await run_until_signal(command, never)
-    assert isinstance(caught.value, Interrupted) or caught.group_contains(Interrupted)
     assert put_away == [pytest.approx(TIME_TO_END - 0.1)]
 
 
@@ -64,9 +62,8 @@ async def test_what_goes_wrong_on_the_way_out_is_still_an_interruption() -> None
         finally:
             raise KeyError("x")
 
-    with pytest.raises((Interrupted, ExceptionGroup)) as caught:
+    with pytest.raises(Interrupted):
         await run_until_signal(command, never)
-    assert isinstance(caught.value, Interrupted) or caught.group_contains(Interrupted)
 
 
 class Ended(BaseException):
@@ -86,9 +83,8 @@ async def test_what_takes_too_long_is_ended(autojump_clock: trio.testing.MockClo
         with trio.CancelScope(shield=True):
             await trio.sleep(100)
 
-    with pytest.raises(BaseExceptionGroup) as caught:
+    with pytest.RaisesGroup(Ended):
         await run_until_signal(command, end)
-    assert caught.group_contains(Ended)
     assert trio.current_time() - before >= TIME_TO_END
 
 
@@ -108,6 +104,6 @@ async def test_the_second_signal_ends_at_once(autojump_clock: trio.testing.MockC
             os.kill(os.getpid(), signal.SIGINT)
             await trio.sleep(1)
 
-    with pytest.raises(BaseExceptionGroup):
+    with pytest.RaisesGroup(Ended):
         await run_until_signal(command, end_now)
     assert ended_at == [pytest.approx(1, abs=0.1)]

@@ -33,7 +33,7 @@ class Child:
     def __init__(self, name: str, process: trio.Process) -> None:
         self._name = name
         self._process = process
-        self._lines = self._read_lines()
+        self._received = b""
 
     async def wait_for(self, event: str) -> Event:
         """Read events until this one comes.
@@ -41,7 +41,7 @@ class Child:
         Raises:
             LocalError: The process failed, or ended without it.
         """
-        async for line in self._lines:
+        while (line := await self._next_line()) is not None:
             found: Event = json.loads(line)
             if found["event"] == event:
                 return found
@@ -51,13 +51,17 @@ class Child:
             f"{self._name} ended before it was {event}. Run it again with --verbose to see why."
         )
 
-    async def _read_lines(self) -> AsyncIterator[bytes]:
-        rest = b""
+    async def _next_line(self) -> bytes | None:
+        """The next whole line; None at the end."""
+        await trio.lowlevel.checkpoint()
         stdout = self._process.stdout
-        while stdout is not None and (chunk := await stdout.receive_some(_CHUNK)):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield line
+        while b"\n" not in self._received:
+            chunk = await stdout.receive_some(_CHUNK) if stdout else b""
+            if not chunk:
+                return None
+            self._received += chunk
+        line, _, self._received = self._received.partition(b"\n")
+        return line
 
 
 @asynccontextmanager

@@ -56,7 +56,7 @@ class Program(click.Group):
             return ExitCode.USAGE
         except click.UsageError as error:
             return _report(_usage(error), arguments, hint=_usage_line(error))
-        except BaseException as error:  # noqa: BLE001 - the last handler of all; exit codes come from here
+        except (Exception, BaseExceptionGroup, KeyboardInterrupt) as error:  # noqa: BLE001 - the last handler of all
             failure = explain(error)
             if failure.is_bug:
                 _log.error("unexpected exception", exc_info=error)
