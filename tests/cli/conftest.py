@@ -1,5 +1,6 @@
 import dataclasses
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from io import StringIO
 
 import pytest
@@ -57,3 +58,14 @@ def statistics() -> Callable[..., TorrentStatistics]:
         return dataclasses.replace(half, **changes)  # type: ignore[arg-type]  # any field of it
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def restore_logging() -> Iterator[None]:
+    """Commands set up the log of the whole process; other tests are not to notice."""
+    loggers = [logging.getLogger(name) for name in ("", "torrent_onion", "tor_control")]
+    before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
