@@ -5,6 +5,7 @@ second one, or the end of those seconds, ends the process at once. However it en
 left as it was.
 """
 
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +15,8 @@ import trio
 
 from torrent_onion.cli.exit_codes import ExitCode, Interrupted
 from torrent_onion.cli.ui import Ui
+
+_log = logging.getLogger(__name__)
 
 TIME_TO_END = 4.5
 """Seconds from the first signal until the process ends in any case; the promise is 5."""
@@ -48,18 +51,20 @@ async def run_until_signal(command: AsyncCommand, end_at_once: Callable[[], None
         Interrupted: A signal came; whatever went wrong on the way out does not matter then.
     """
     scope = trio.CancelScope()
+    failed_to_end = False
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch, signals, scope, end_at_once)
             try:
                 with scope:
                     await command()
-            except Exception as error:
-                if scope.cancel_called:
-                    raise Interrupted from error
-                raise
+            except Exception:
+                if not scope.cancel_called:
+                    raise
+                failed_to_end = True
+                _log.info("something went wrong on the way out", exc_info=True)
             nursery.cancel_scope.cancel()
-    if scope.cancelled_caught:
+    if scope.cancelled_caught or failed_to_end:
         raise Interrupted
 
 
