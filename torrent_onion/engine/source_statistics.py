@@ -24,3 +24,22 @@ class TrackerStatistics:
     leechers: int | None = None
     peers: int = 0
     last_answer: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebSeedStatistics:
+    """One web seed of one torrent. Texts from servers are not safe for a terminal as they are.
+
+    Attributes:
+        url: As the torrent has it.
+        error: Why it is not asked, or was not when that last failed, for users.
+        is_active: It is being asked, or would be if there were something to ask for.
+        downloaded: Bytes that came from it.
+        download_rate: Bytes a second, now.
+    """
+
+    url: str
+    error: str | None
+    is_active: bool
+    downloaded: int
+    download_rate: float

@@ -1,0 +1,93 @@
+"""All web seeds of one torrent, while it is being fetched."""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Protocol
+
+import trio
+
+from torrent_onion.core.metainfo import Info
+from torrent_onion.engine.http_client import HttpClient
+from torrent_onion.engine.source_statistics import WebSeedStatistics
+from torrent_onion.engine.web_seed import WebSeed, WebSeedTorrent
+from torrent_onion.policy.piece_download import PeerKey
+from torrent_onion.policy.piece_picker import PiecePicker
+from torrent_onion.protocol.http import DroppedUrl, sort_out
+
+MAX_WEB_SEEDS = 8
+"""Asked at once; more would only share one line, and each has a circuit."""
+_TOO_MANY = "there are too many"
+
+
+class FetchedTorrent(WebSeedTorrent, Protocol):
+    """What is asked of a torrent."""
+
+    all_verified: trio.Event
+    bans: dict[PeerKey, Callable[[], None]]
+
+    @property
+    def info(self) -> Info | None:
+        """What it is."""
+
+    @property
+    def open_picker(self) -> PiecePicker:
+        """What it lacks."""
+
+
+class WebSeeds:
+    """The web seeds of one torrent.
+
+    Args:
+        torrent: Whom they are for.
+        urls: As the torrent has them (BEP 19).
+        http: Asks them.
+        rng: For jitter, and where to begin.
+
+    Attributes:
+        dropped: Those that are not used, with the reasons; tell the user.
+    """
+
+    def __init__(
+        self, torrent: FetchedTorrent, urls: Sequence[str], *, http: HttpClient, rng: Random
+    ) -> None:
+        usable, dropped = sort_out(urls)
+        self._torrent = torrent
+        self._http = http
+        self._rng = rng
+        self._urls = usable[:MAX_WEB_SEEDS]
+        self._seeds: list[WebSeed] = []
+        too_many = (DroppedUrl(str(url), _TOO_MANY) for url in usable[MAX_WEB_SEEDS:])
+        self.dropped: tuple[DroppedUrl, ...] = (*dropped, *too_many)
+
+    def statistics(self) -> tuple[WebSeedStatistics, ...]:
+        """One moment of all that are in use; empty before the data is checked."""
+        return tuple(seed.statistics() for seed in self._seeds)
+
+    async def run(self, keys: Iterator[PeerKey]) -> None:
+        """Fetch until the torrent is complete.
+
+        Args:
+            keys: Numbers for what gives us blocks; peers have theirs from it too.
+
+        Call it once the data on disk is checked.
+        """
+        torrent = self._torrent
+        if torrent.info is None:
+            raise RuntimeError("the metadata is not known yet")
+        for url, key in zip(self._urls, keys, strict=False):
+            seed = WebSeed(
+                key,
+                url,
+                torrent.info,
+                torrent=torrent,
+                picker=torrent.open_picker,
+                http=self._http,
+                rng=self._rng,
+            )
+            torrent.bans[key] = seed.ban
+            self._seeds.append(seed)
+        async with trio.open_nursery() as nursery:
+            for seed in self._seeds:
+                nursery.start_soon(seed.run)
+            await torrent.all_verified.wait()
+            nursery.cancel_scope.cancel()
