@@ -1,0 +1,158 @@
+"""The plan against simulated peers, on a clock of our own."""
+
+import pytest
+
+from torrent_onion.core.identity import PeerAddress
+from torrent_onion.policy.circuit_plan import (
+    LEAVE_SECONDS,
+    MAX_CIRCUITS,
+    REFUSED_SECONDS,
+    CircuitPlan,
+    Sample,
+)
+
+PEER = PeerAddress("198.51.100.1", 6881)
+STEP = 0.25
+CONNECT = 0.5
+
+
+class World:
+    """A peer with a total rate, over circuits that each carry a part of it at most."""
+
+    def __init__(self, most: int, *, total: float, each: float) -> None:
+        self.plan = CircuitPlan(most)
+        self.now = 100.0
+        self.total = total
+        self.each = each
+        self.slow: set[int] = set()
+        self.received: dict[int, float] = {}
+        self.busy = True
+        self.refuses = False
+        self._next_key = 1
+        self._opening: list[float] = []
+        self.opened = 0
+        self.connect()
+
+    def connect(self) -> None:
+        key = self._next_key
+        self._next_key += 1
+        self.plan.connected(PEER, key, self.now)
+        self.received[key] = 0.0
+
+    def run(self, seconds: float) -> None:
+        for _ in range(int(seconds / STEP)):
+            self.now += STEP
+            share = min(self.each, self.total / max(1, len(self.received)))
+            for key in self.received:
+                self.received[key] += STEP * (share / 100 if key in self.slow else share)
+            for _ in [at for at in self._opening if at <= self.now]:
+                self._arrive()
+            self._opening = [at for at in self._opening if at > self.now]
+            self._obey()
+
+    def _arrive(self) -> None:
+        self.connect()
+        if self.refuses:
+            key = max(self.received)
+            del self.received[key]
+            self.plan.closed(PEER, key, self.now)
+
+    def _obey(self) -> None:
+        samples = {
+            key: Sample(PEER, int(received), busy=self.busy)
+            for key, received in self.received.items()
+        }
+        decision = self.plan.decide(self.now, samples)
+        for address in decision.open:
+            assert address == PEER
+            self.opened += 1
+            self._opening.append(self.now + CONNECT)
+        for key in decision.close:
+            del self.received[key]
+            self.plan.closed(PEER, key, self.now)
+
+    @property
+    def circuits(self) -> int:
+        return len(self.received)
+
+
+@pytest.mark.parametrize("most", range(1, MAX_CIRCUITS + 1))
+def test_circuits_are_added_while_each_brings_more(most: int) -> None:
+    world = World(most, total=100e6, each=4e6)
+    world.run(30)
+    assert world.circuits == most
+
+
+def test_four_are_there_within_a_few_seconds() -> None:
+    world = World(4, total=100e6, each=4e6)
+    world.run(6)
+    assert world.circuits == 4
+
+
+def test_a_peer_that_is_itself_the_bottleneck_keeps_one() -> None:
+    world = World(4, total=2e6, each=4e6)
+    world.run(20)
+    assert world.circuits == 1
+    assert world.opened == 1
+    world.run(LEAVE_SECONDS)
+    assert world.opened <= 3
+
+
+def test_no_more_than_help_are_kept() -> None:
+    world = World(8, total=10e6, each=4e6)
+    world.run(40)
+    assert world.circuits == 3
+
+
+def test_a_peer_that_closes_extra_ones_is_left_alone_for_longer_and_longer() -> None:
+    world = World(4, total=100e6, each=4e6)
+    world.refuses = True
+    world.run(REFUSED_SECONDS - 1)
+    assert world.opened == 1
+    world.run(20 * REFUSED_SECONDS)
+    assert world.opened <= 5
+    assert world.circuits == 1
+
+
+def test_dials_that_fail_count_as_refusals() -> None:
+    plan = CircuitPlan(4)
+    plan.connected(PEER, 1, 0.0)
+    samples = {1: Sample(PEER, 10**6, busy=True)}
+    assert plan.decide(1.0, samples).open == (PEER,)
+    plan.failed(PEER, 2.0)
+    later = {1: Sample(PEER, 5 * 10**6, busy=True)}
+    assert plan.decide(3.0, later).open == ()
+    assert plan.decide(3.0 + REFUSED_SECONDS, {1: Sample(PEER, 10**9, busy=True)}).open == (PEER,)
+
+
+def test_who_has_nothing_to_do_gets_no_more() -> None:
+    world = World(4, total=100e6, each=4e6)
+    world.busy = False
+    world.run(20)
+    assert world.opened == 0
+
+
+def test_a_slow_circuit_is_replaced() -> None:
+    world = World(3, total=100e6, each=4e6)
+    world.run(10)
+    assert world.circuits == 3
+    slow = min(world.received)
+    world.slow.add(slow)
+    world.run(30)
+    assert slow not in world.received
+    assert world.circuits == 3
+
+
+def test_a_peer_that_is_gone_is_forgotten() -> None:
+    plan = CircuitPlan(4)
+    plan.connected(PEER, 1, 0.0)
+    plan.closed(PEER, 1, 5.0)
+    plan.closed(PEER, 1, 5.0)
+    plan.failed(PEER, 6.0)
+    assert plan.decide(7.0, {}).open == ()
+
+
+@pytest.mark.parametrize("most", [0, MAX_CIRCUITS + 1])
+def test_numbers_beyond_reason_are_refused(most: int) -> None:
+    with pytest.raises(ValueError, match="circuits"):
+        CircuitPlan(most)
