@@ -50,6 +50,7 @@ ExitRelay 1
 ExitPolicyRejectPrivate 0
 ExitPolicy accept *:*
 ServerDNSDetectHijacking 0
+TestingMinTimeToReportBandwidth 1 day
 ShutdownWaitLength 0
 ContactInfo a private network
 Log notice stdout
@@ -63,6 +64,8 @@ TestingDirAuthVoteExit *
 TestingDirAuthVoteGuard *
 TestingDirAuthVoteHSDir *
 TestingMinExitFlagThreshold 0
+AuthDirVoteStableGuaranteeMinUptime 0
+AuthDirVoteStableGuaranteeMTBF 0
 TestingV3AuthInitialVotingInterval {VOTING_INTERVAL}
 TestingV3AuthInitialVoteDelay {VOTE_DELAY}
 TestingV3AuthInitialDistDelay {DIST_DELAY}

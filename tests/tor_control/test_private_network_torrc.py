@@ -83,6 +83,14 @@ def test_the_votes_fall_on_the_time_that_was_asked_for(consensus_at: int) -> Non
     assert (consensus_at % 86400 - offset) % int(interval) == 0
 
 
+def test_no_node_weighs_more_or_is_steadier_than_another() -> None:
+    """What they would report is chance, and one that weighs all alone ends in every circuit."""
+    for lines in (options(torrc.relay_torrc(AUTHORITIES, "relay0", FOLDER)), authority(0)):
+        assert lines["TestingMinTimeToReportBandwidth"] == ["1 day"]
+    assert authority(0)["AuthDirVoteStableGuaranteeMinUptime"] == ["0"]
+    assert authority(0)["AuthDirVoteStableGuaranteeMTBF"] == ["0"]
+
+
 def test_the_lead_leaves_room_for_both_delays() -> None:
     lines = authority(0)
     delays = int(lines["V3AuthVoteDelay"][0]) + int(lines["V3AuthDistDelay"][0])
