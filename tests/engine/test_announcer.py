@@ -164,6 +164,20 @@ class TestConversation:
         assert [query(one).get("event") for one in web.requests] == ["started", None, "stopped"]
         assert query(web.requests[0])["left"] == "0"
 
+    async def test_a_part_of_a_torrent_is_no_seed(
+        self, web: MemoryWeb, torrent: FakeTorrent, autojump_clock: Autojump
+    ) -> None:
+        tracker(web, CLEARNET)
+        torrent.has_metadata.set()
+        torrent.numbers = replace(torrent.numbers, total=100, done=30, downloaded=30)
+        async with announcing(make(torrent, web, [[CLEARNET]])):
+            await trio.sleep(10)
+            torrent.all_verified.set()
+            await trio.sleep(2000)
+        sent = [query(request) for request in web.requests]
+        assert [one.get("event") for one in sent] == ["started", "paused", "stopped"]
+        assert {one["left"] for one in sent} == {"70"}
+
     async def test_both_hashes_of_a_hybrid(self, web: MemoryWeb, autojump_clock: Autojump) -> None:
         tracker(web, CLEARNET)
         torrent = FakeTorrent(V1)

@@ -1,5 +1,6 @@
 """Whole downloads from web servers in memory, honest ones and others."""
 
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ class FakeTorrent:
         self.all_verified = trio.Event()
         self.bans: dict[PeerKey, Callable[[], None]] = {}
         self.unasked = 0
+        self.admitted = 0
+        self.limit = math.inf
         self._content = [_content(shared, file) for file in range(len(info.files))]
         bits = Bitfield(info.layout.num_pieces)
         for index in have:
@@ -154,8 +157,9 @@ class FakeTorrent:
         if picker.is_done:
             self.all_verified.set()
 
-    async def wait_commit_room(self) -> None:
-        await trio.lowlevel.checkpoint()
+    async def admit(self, size: int) -> None:
+        self.admitted += size
+        await trio.sleep(size / self.limit)
 
     def ask_everybody(self) -> None:
         pass
@@ -487,6 +491,20 @@ class TestLiars:
         urls = [f"http://{host}:{port}/" for host in hosts for port in (80, 9051)]
         assert not await download.run(big, urls)
         assert web.requests == []  # asked for, and refused by the dialer
+
+
+async def test_a_limit_is_kept_and_the_server_not_blamed_for_it(
+    web: MemoryWeb, big: Shared, autojump_clock: Autojump
+) -> None:
+    web.sites[HOST, 80] = static(big.root)
+    torrent = FakeTorrent(big, have=())
+    torrent.limit = 1000
+    seeds = WebSeeds(torrent, [BASE], http=HttpClient(web.dial), rng=random.Random(1))
+    start = trio.current_time()
+    await seeds.run(count(1000))
+    assert trio.current_time() - start >= (BIG - PIECE) / 2 / torrent.limit
+    assert torrent.admitted >= BIG - 2 * PIECE
+    assert seeds.statistics()[0].error is None
 
 
 class TestMany:

@@ -31,6 +31,7 @@ from torrent_onion.policy.peer_pool import Source
 from torrent_onion.protocol.http import DroppedUrl, HttpUrl, sort_out
 from torrent_onion.protocol.tracker import (
     KEY_SIZE,
+    AnnounceEvent,
     AnnounceReply,
     AnnounceRequest,
     Refusal,
@@ -188,7 +189,7 @@ class Announcer:
                     tier,
                     rng=self._rng,
                     start=now + self._rng.uniform(0, START_SPREAD),
-                    complete=self._torrent.all_verified.is_set(),
+                    complete=self._is_complete(),
                 )
                 self._lines.append(_Line(info_hash, schedule))
 
@@ -198,10 +199,16 @@ class Announcer:
         self._add_lines()
         self._changed.ring()
         await self._torrent.all_verified.wait()
+        if not self._is_complete():
+            return  # only some of the files were wanted
         fetched = self._torrent.statistics().downloaded > 0
         for line in self._lines:
             line.schedule.completed(trio.current_time(), fetched=fetched)
         self._changed.ring()
+
+    def _is_complete(self) -> bool:
+        statistics = self._torrent.statistics()
+        return self._torrent.all_verified.is_set() and statistics.done == statistics.total
 
     # When.
 
@@ -284,12 +291,17 @@ class Announcer:
             uploaded=statistics.uploaded,
             downloaded=statistics.downloaded,
             left=0 if announcement.complete else left,
-            event=announcement.event,
+            event=announcement.event or self._event_in_turn(),
             own_address=self._own_address,
             onion_sig=self._proof(line.info_hash, tracker.url),
             tracker_id=announcement.tracker_id,
         )
         return await announce(self._http, tracker.url, request, tracker.isolation, seconds=seconds)
+
+    def _event_in_turn(self) -> AnnounceEvent | None:
+        """Say of a torrent of which no more is wanted that it is neither a seed nor in need."""
+        is_partial = self._torrent.all_verified.is_set() and not self._is_complete()
+        return AnnounceEvent.PAUSED if is_partial else None
 
     def _proof(self, info_hash: bytes, url: HttpUrl) -> bytes | None:
         """Sign that the onion is ours, for onion trackers; nobody else is shown it."""

@@ -59,8 +59,8 @@ class WebSeedTorrent(Protocol):
     ) -> None:
         """Take a block from a source that is no peer; whether it was asked for is checked."""
 
-    async def wait_commit_room(self) -> None:
-        """Pause while too many pieces wait for the disk."""
+    async def admit(self, size: int) -> None:
+        """Pause while limits, or pieces that wait for the disk, let no more bytes in."""
 
     def ask_everybody(self) -> None:
         """Let peers be asked for what is not asked of this source any more."""
@@ -171,7 +171,7 @@ class WebSeed:
         await self._work(isolation)
 
     async def _work(self, isolation: str) -> None:
-        reader = WebSeedReader(self._http, self._url, self._info, isolation)
+        reader = WebSeedReader(self._http, self._url, self._info, isolation, self._torrent.admit)
         if self._sends_whole_files:
             reader.has_ranges = False
         try:
@@ -213,7 +213,6 @@ class WebSeed:
         incoming = _Incoming(self, blocks)
         try:
             for part in file_parts(self._info, blocks):
-                await self._torrent.wait_commit_room()
                 if not await self._read(reader, part, incoming):
                     return
         except TooFarError:

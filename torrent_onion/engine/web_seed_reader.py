@@ -6,7 +6,7 @@ parts that are asked for follow each other: what lies between them is read and t
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import trio
@@ -27,6 +27,10 @@ MAX_SKIP = 16 << 20
 
 Take = Callable[[memoryview], bool]
 """Takes data in its order; says whether more of it is wanted."""
+
+
+Admit = Callable[[int], Awaitable[None]]
+"""Waits until so many more bytes may come in."""
 
 
 class FileNotThereError(HttpError):
@@ -65,16 +69,20 @@ class WebSeedReader:
         base: The web seed's URL, from the torrent.
         info: The torrent.
         isolation: The circuit that belongs to this web seed and torrent.
+        admit: Holds us back, where limits or the disk do.
 
     Attributes:
         has_ranges: Whether the server sends parts of files; None while that is not known.
     """
 
-    def __init__(self, http: HttpClient, base: HttpUrl, info: Info, isolation: str) -> None:
+    def __init__(
+        self, http: HttpClient, base: HttpUrl, info: Info, isolation: str, admit: Admit
+    ) -> None:
         self._http = http
         self._base = base
         self._info = info
         self._isolation = isolation
+        self._admit = admit
         self._moved: tuple[int, HttpUrl] | None = None
         self._whole: _Body | None = None
         self.has_ranges: bool | None = None
@@ -98,15 +106,24 @@ class WebSeedReader:
         """
         body = await self._body_at(part)
         try:
-            with _deadline(part.end - body.position):
-                await body.skip_to(part.offset)
+            with _deadline(part.end - body.position) as scope:
                 while body.position < part.end:
-                    if not take(await body.receive(part.end - body.position)):
+                    is_before = body.position < part.offset
+                    end = part.offset if is_before else part.end
+                    data = await body.receive(end - body.position)
+                    if not (is_before or take(data)):
                         return False
+                    await self._admit_more(len(data), scope)
         finally:
             if body is not self._whole:
                 await body.aclose()
         return True
+
+    async def _admit_more(self, size: int, scope: trio.CancelScope) -> None:
+        """Wait, if need be; for that time the server is not to blame."""
+        start = trio.current_time()
+        await self._admit(size)
+        scope.deadline += trio.current_time() - start
 
     async def aclose(self) -> None:
         """Close the answer that is kept, if there is one."""
@@ -197,11 +214,6 @@ class _Body:
         self.position += len(data)
         return data
 
-    async def skip_to(self, position: int) -> None:
-        """Throw away what lies between."""
-        while self.position < position:
-            await self.receive(position - self.position)
-
     async def aclose(self) -> None:
         """Close the connection."""
         await self._response.aclose()
@@ -213,10 +225,10 @@ def new_isolation() -> str:
 
 
 @contextmanager
-def _deadline(length: int) -> Iterator[None]:
+def _deadline(length: int) -> Iterator[trio.CancelScope]:
     try:
-        with trio.fail_after(BODY_SECONDS + length / MIN_RATE):
-            yield
+        with trio.fail_after(BODY_SECONDS + length / MIN_RATE) as scope:
+            yield scope
     except trio.TooSlowError:
         raise HttpError("The server sends too slowly.") from None
 

@@ -72,6 +72,8 @@ class WebSeeds:
         Call it once the data on disk is checked.
         """
         torrent = self._torrent
+        if torrent.all_verified.is_set():
+            return
         if torrent.info is None:
             raise RuntimeError("the metadata is not known yet")
         for url, key in zip(self._urls, keys, strict=False):
