@@ -21,6 +21,7 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -52,6 +53,8 @@ LONELY_INTERVAL: Final = 5 * 60
 MIN_INTERVAL: Final = 60
 """Seconds that must be between two announces."""
 
+_REMEMBERED_PEERS: Final = 32_768
+"""Dictionaries that are not made anew each time they are given; 16 MB at most."""
 _KEY_LENGTH: Final = COMPACT_ONION_LENGTH - 2
 _PEER_ID_LENGTH: Final = 20
 _SIGNATURE_LENGTH: Final = 64
@@ -146,7 +149,8 @@ def read_scrape(query: bytes) -> Sequence[bytes]:
     Raises:
         BadQuery: it is none, or asks for none or too many.
     """
-    hashes = [value for name, value in _parameters(query) if name == b"info_hash"]
+    values = (value for name, value in _parameters(query) if name == b"info_hash")
+    hashes = [unquote_to_bytes(value) for value in values]
     if not hashes or any(len(one) != V1_HASH_LENGTH for one in hashes):
         raise BadQuery("A scrape must name torrents, each by an info_hash of 20 bytes.")
     if len(hashes) > MAX_SCRAPE:
@@ -236,14 +240,14 @@ def failure_reply(reason: str, *, is_final: bool = False) -> bytes:
 
 
 def _parameters(query: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names and values, decoded. A plus sign is a plus sign: no client means a blank by it."""
+    """Names and values, still encoded. A plus sign is one: no client means a blank by it."""
     if len(query) > MAX_QUERY:
         raise BadQuery("This request is too long.")
     if _BAD_ESCAPE(query):
         raise BadQuery("This request is not percent-encoded as it should be.")
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
-        yield name, unquote_to_bytes(value)
+        yield name, value
 
 
 def _only_once(parameters: Iterator[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -252,7 +256,7 @@ def _only_once(parameters: Iterator[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if name in values:
             raise BadQuery(f"This announce has more than one {name.decode()}.")
         if name in _USED:
-            values[name] = value
+            values[name] = unquote_to_bytes(value)
     return values
 
 
@@ -287,7 +291,12 @@ def _signature(values: Mapping[bytes, bytes]) -> bytes | None:
     return signature if signature and len(signature) == _SIGNATURE_LENGTH else None
 
 
-def _dictionary_peers(onions: bytes) -> Iterator[dict[bytes, Encodable]]:
+def _dictionary_peers(onions: bytes) -> Iterator[Mapping[bytes, Encodable]]:
     for start in range(0, len(onions), COMPACT_ONION_LENGTH):
-        address = PeerAddress.from_checked_onion(onions[start : start + COMPACT_ONION_LENGTH])
-        yield {b"ip": address.host.encode(), b"port": address.port}
+        yield _dictionary_peer(onions[start : start + COMPACT_ONION_LENGTH])
+
+
+@lru_cache(maxsize=_REMEMBERED_PEERS)
+def _dictionary_peer(onion: bytes) -> Mapping[bytes, Encodable]:
+    address = PeerAddress.from_checked_onion(onion)
+    return {b"ip": address.host.encode(), b"port": address.port}
