@@ -5,6 +5,7 @@ and equals the file, so that no new field appears unnoticed. No random field eve
 """
 
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from torrent_onion.engine.torrent import TorrentSpec
 from torrent_onion.engine.transport import Buffer
 from torrent_onion.protocol.handshake import HANDSHAKE_SIZE
 
+ONION = "pg2vmlup4zkpsqdywejorkmlu6ib7bj242k35v7a4oiqxlieszspudyd.onion"
 GOLDEN = Path(__file__).parents[1] / "golden" / "opening.txt"
 PIECE = 16384
+STRIPE = re.compile(rb"6:stripe16:(.{16})", re.DOTALL)
 EXTENDED, EXTENSION_HANDSHAKE = 20, 0
 
 
@@ -63,7 +66,7 @@ class RecordingListener(MemoryListener):
 async def run(metainfo: Metainfo, content: Path, folder: Path) -> tuple[bytes, bytes]:
     """Fetch a torrent; give what the getter and the seeder said."""
     network = RecordingNetwork()
-    address = PeerAddress("198.51.100.1", 6881)
+    address = PeerAddress(ONION, 6881)
     listener = RecordingListener()
     network.listeners[address] = listener
     async with open_session(dial=network.dial) as session:
@@ -74,8 +77,8 @@ async def run(metainfo: Metainfo, content: Path, folder: Path) -> tuple[bytes, b
     return bytes(network.dialled_streams[0].sent), bytes(listener.accepted[0].sent)
 
 
-def opening(sent: bytes, metainfo: Metainfo) -> tuple[list[str], bytes]:
-    """The handshakes as lines, the torrent's own parts and random ones named; and the peer id."""
+def opening(sent: bytes, metainfo: Metainfo) -> tuple[list[str], list[bytes]]:
+    """The handshakes as lines, what is random named; and the random fields."""
     handshake, rest = sent[:HANDSHAKE_SIZE], sent[HANDSHAKE_SIZE:]
     info_hash, peer_id = handshake[28:48], handshake[48:]
     assert metainfo.info.info_hashes.matches(info_hash)
@@ -85,14 +88,16 @@ def opening(sent: bytes, metainfo: Metainfo) -> tuple[list[str], bytes]:
         message, rest = rest[4 : 4 + length], rest[4 + length :]
         if message[:2] == bytes([EXTENDED, EXTENSION_HANDSHAKE]):
             size = b"13:metadata_sizei%de" % len(metainfo.info.raw)
-            lines.append(message.replace(size, b"13:metadata_sizeiSIZEe")[2:].decode("ascii"))
-            return lines, peer_id
+            shown = message[2:].replace(size, b"13:metadata_sizeiSIZEe")
+            stripe = STRIPE.search(shown)
+            lines.append(STRIPE.sub(b"6:stripe16:STRIPE", shown).decode("ascii"))
+            return lines, [peer_id, *([stripe[1]] if stripe else [])]
         lines.append(message.hex())
 
 
 async def test_nothing_in_our_opening_tells_us_apart(tmp_path: Path) -> None:
     said: list[str] = []
-    peer_ids: list[bytes] = []
+    drawn: list[bytes] = []
     for name in ("one", "two"):
         content = tmp_path / f"{name}.bin"
         content.write_bytes(random.Random(name).randbytes(3 * PIECE))
@@ -105,12 +110,11 @@ async def test_nothing_in_our_opening_tells_us_apart(tmp_path: Path) -> None:
             for who, sent in zip(
                 ("getter", "seeder"), await run(created.metainfo, content, folder), strict=True
             ):
-                opened, peer_id = opening(sent, created.metainfo)
+                opened, random_fields = opening(sent, created.metainfo)
                 lines += [who, *(f"  {line}" for line in opened)]
-                peer_ids.append(peer_id)
+                drawn += random_fields
             said.append("\n".join(lines) + "\n")
     assert len(set(said)) == 1
     assert said[0] == GOLDEN.read_text()
-    assert len(set(peer_ids)) == len(peer_ids) == 8
-    first_bytes = [peer_id[:2] for peer_id in peer_ids]
-    assert len(set(first_bytes)) > 1, "a client's prefix"
+    assert len(set(drawn)) == len(drawn) == 8 + 4  # a peer id each, and a getter's stripe token
+    assert len({field[:2] for field in drawn}) > 6, "a client's prefix"

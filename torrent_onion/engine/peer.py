@@ -64,6 +64,7 @@ class Peer:
         self._torrent = torrent
         self.in_picker = False
         self.was_served = False
+        self.payload_received = 0
         self._unasked = 0
         self._received = 0  # payload bytes that the torrent has not let us read more for
         self._early: messages.Message | None = None
@@ -275,6 +276,7 @@ class Peer:
 
     def _on_block(self, piece: messages.Piece, now: float) -> None:
         self.download_meter.add(now, len(piece.block))
+        self.payload_received += len(piece.block)
         self._received += len(piece.block)
         self._torrent.block_received(self, piece, now)
 

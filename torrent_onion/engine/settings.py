@@ -10,6 +10,8 @@ class Settings:
     Attributes:
         max_connections: Peers connected to one torrent at once, both directions.
         max_dials: Connections being made at once for one torrent; each builds circuits.
+        circuits: To one onion peer, each on a connection of its own; 1 to 8. More than one only
+            where each brings more.
         max_upload: Payload bytes a second for all torrents together; None is no limit.
         max_download: The same, coming in.
         unchoke_slots: Peers that may download from us at once, for each torrent, at first; the
@@ -18,6 +20,7 @@ class Settings:
 
     max_connections: int = 100
     max_dials: int = 8
+    circuits: int = 4
     max_upload: float | None = None
     max_download: float | None = None
     unchoke_slots: int = 8

@@ -6,6 +6,7 @@ peer_session.py do what takes time.
 """
 
 import random
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from torrent_onion.policy.piece_download import PeerKey, PieceDownload
 from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
 from torrent_onion.policy.super_seed import SuperSeed
 from torrent_onion.protocol import messages
-from torrent_onion.protocol.extensions import ExtensionHandshake, MetadataData
+from torrent_onion.protocol.extensions import STRIPE_SIZE, ExtensionHandshake, MetadataData
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 
 MAX_PENDING_COMMITS = 8
@@ -129,6 +130,7 @@ class Torrent:
         self._have: Bitfield | None = None
         self._picker: PiecePicker | None = None
         self._choker = Choker(settings.unchoke_slots, rng)
+        self._stripe = secrets.token_bytes(STRIPE_SIZE)
         self._super_seed: SuperSeed | None = None
         self._seeding_since: float | None = None
         self._copies = 0
@@ -316,7 +318,9 @@ class Torrent:
             is_seed = self.state is TorrentState.SEEDING
             peer.wire.send_extension_handshake(
                 ExtensionHandshake(
-                    metadata_size=self.metadata.size, upload_only=True if is_seed else None
+                    metadata_size=self.metadata.size,
+                    upload_only=True if is_seed else None,
+                    stripe=self._stripe if peer.address and peer.address.is_onion else None,
                 )
             )
         peer.wake.ring()
@@ -630,9 +634,12 @@ class Torrent:
             peer.close()
 
     def _ban(self, peer: Peer | None) -> None:
-        if peer is not None:
-            if peer.address is not None:
-                self.pool.ban(peer.address)
+        if peer is not None and peer.address is not None:
+            self.pool.ban(peer.address)
+            for other in list(self.peers.values()):
+                if other.address == peer.address:
+                    other.close()
+        elif peer is not None:
             peer.close()
 
     def _ban_source(self, key: PeerKey) -> None:

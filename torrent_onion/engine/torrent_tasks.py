@@ -1,35 +1,25 @@
-"""The tasks of one torrent: check, dial, accept, commit pieces, keep time.
+"""The tasks of one torrent: check its data, connect, commit pieces, keep time.
 
 Each does what a synchronous method of ``Torrent`` decided, and tells it the outcome.
 """
 
-import logging
-import secrets
-from contextlib import suppress
-from itertools import count
-
 import trio
 
-from torrent_onion.core.identity import PeerAddress, PeerId
+from torrent_onion.engine.connections import Connections
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.peer_session import converse, shake_hands
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_data import CHECKPOINT_SECONDS, TorrentData
-from torrent_onion.engine.transport import Dial, PeerListener, PeerStream
-from torrent_onion.errors import LocalError, RemoteError, StorageError
+from torrent_onion.engine.transport import Dial, PeerListener
+from torrent_onion.errors import LocalError, StorageError
 from torrent_onion.policy.piece_download import PieceDownload
 from torrent_onion.protocol.messages import KeepAlive
-from torrent_onion.protocol.peer_wire import Event, PeerWire
-
-log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 LAST_RECORD_SECONDS = 3.0  # for the record on leaving: we are to be gone within 5 s
 RECHOKE_SECONDS = 10.0  # BEP 3: often enough to react, rarely enough for rates to mean something
 KEEP_ALIVE_SECONDS = 100.0  # BEP 3 says that two minutes of silence may end a connection
 IDLE_SECONDS = 240.0  # two keep-alives lost, as Tor stalls for a minute at times
-PEER_ID_SIZE = 20  # bytes, BEP 3
 
 
 class TorrentTasks:
@@ -39,13 +29,8 @@ class TorrentTasks:
         self, torrent: Torrent, *, dial: Dial, listener: PeerListener | None, threads: DiskThreads
     ) -> None:
         self._torrent = torrent
-        self._dial = dial
-        self._listener = listener
         self._threads = threads
-        self._isolation = secrets.token_hex(16)
-        self._keys = count(1)
-        self._dialling = 0
-        self._connections = 0
+        self._connections = Connections(torrent, dial, listener)
 
     async def run(self) -> None:
         """Everything, in its order. Never raises for what befalls a torrent: that is its state."""
@@ -65,9 +50,7 @@ class TorrentTasks:
 
     def _start_network(self, nursery: trio.Nursery) -> None:
         nursery.start_soon(self._keep_time)
-        nursery.start_soon(self._dial_candidates, nursery)
-        if self._listener is not None:
-            nursery.start_soon(self._accept, self._listener, nursery)
+        self._connections.start(nursery)
         nursery.start_soon(self._commit_pieces, nursery)
 
     # Data.
@@ -118,87 +101,6 @@ class TorrentTasks:
             torrent.piece_verified(download, trio.current_time())
         else:
             torrent.piece_failed(download)
-
-    # Connections.
-
-    async def _dial_candidates(self, nursery: trio.Nursery) -> None:
-        """Keep dialling while there is somebody to dial and room for more."""
-        torrent, settings = self._torrent, self._torrent.settings
-        while True:
-            while (
-                torrent.wants_peers
-                and self._dialling < settings.max_dials
-                and self._connections + self._dialling < settings.max_connections
-                and (address := torrent.pool.next_to_dial(trio.current_time())) is not None
-            ):
-                self._dialling += 1
-                nursery.start_soon(self._dial_one, address)
-            with trio.move_on_after(TICK_SECONDS):
-                await torrent.more_candidates.wait()
-
-    async def _dial_one(self, address: PeerAddress) -> None:
-        pool = self._torrent.pool
-        try:
-            stream = await self._dial(address.host, address.port, self._isolation)
-        except OSError as error:
-            log.debug("cannot reach %s: %s", address, error)
-            pool.failed(address, trio.current_time())
-            return
-        finally:
-            self._dialling -= 1
-            self._torrent.more_candidates.ring()
-        pool.connected(address, trio.current_time())
-        lived = await self._serve(stream, address)
-        if lived:
-            pool.closed(address, trio.current_time())
-        else:
-            pool.failed(address, trio.current_time())
-
-    async def _accept(self, listener: PeerListener, nursery: trio.Nursery) -> None:
-        while True:
-            stream = await listener.accept()
-            if self._connections >= self._torrent.settings.max_connections:
-                await stream.aclose()
-            else:
-                nursery.start_soon(self._serve, stream, None)
-
-    async def _serve(self, stream: PeerStream, address: PeerAddress | None) -> bool:
-        """Talk with a peer until the connection ends.
-
-        Returns:
-            Whether the handshake was done, so that the peer is what it was said to be.
-        """
-        torrent = self._torrent
-        self._connections += 1
-        peer = Peer(torrent, next(self._keys), PeerWire(max_pieces=torrent.num_pieces), address)
-        met = False
-        try:
-            early = await self._shake_hands(stream, peer)
-            met = True
-            torrent.peer_connected(peer, trio.current_time())
-            await converse(peer, stream, early)
-        except StorageError as error:
-            torrent.fail(error)
-        except (RemoteError, OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
-            log.debug("a peer left: %s", error)
-        except Exception:  # whatever one peer provokes, the others must not feel it
-            log.exception("a bug ended a connection")
-        finally:
-            self._connections -= 1
-            torrent.peer_gone(peer)
-            torrent.more_candidates.ring()
-            with trio.CancelScope(shield=True), suppress(trio.BrokenResourceError):
-                await stream.aclose()
-        return met
-
-    async def _shake_hands(self, stream: PeerStream, peer: Peer) -> list[Event]:
-        return await shake_hands(
-            stream,
-            peer.wire,
-            self._torrent.info_hashes,
-            PeerId(secrets.token_bytes(PEER_ID_SIZE)),
-            we_begin=peer.address is not None,
-        )
 
     # Time.
 

@@ -1,0 +1,166 @@
+"""The connections of one torrent: dialled, accepted, served until they end.
+
+One circuit for a peer at first; more to onions where they help (stripes.py). What one peer
+provokes, be it a bug of ours, ends that connection and no other.
+"""
+
+import logging
+import secrets
+from contextlib import suppress
+from itertools import count
+
+import trio
+
+from torrent_onion.core.identity import PeerAddress, PeerId
+from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.peer_session import converse, shake_hands
+from torrent_onion.engine.stripes import DECIDE_SECONDS, Stripes
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.transport import Dial, PeerListener, PeerStream
+from torrent_onion.errors import RemoteError, StorageError
+from torrent_onion.protocol.peer_wire import Event, PeerWire
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0  # how often the pool is asked for candidates whose pause is over
+PEER_ID_SIZE = 20  # bytes, BEP 3
+ISOLATION_SIZE = 16  # bytes of randomness: no two circuits are ever shared by chance
+
+
+class Connections:
+    """Makes and serves all connections of one torrent.
+
+    Args:
+        torrent: Whose they are.
+        dial: How peers are reached.
+        listener: Where peers come in; None lets nobody in.
+    """
+
+    def __init__(self, torrent: Torrent, dial: Dial, listener: PeerListener | None) -> None:
+        self._torrent = torrent
+        self._dial = dial
+        self._listener = listener
+        self._isolation = new_isolation()
+        self._stripes = Stripes(torrent)
+        self._keys = count(1)
+        self._dialling = 0
+        self._open = 0
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Begin; cancelling the nursery ends all of it."""
+        nursery.start_soon(self._dial_candidates, nursery)
+        if self._torrent.settings.circuits > 1:
+            nursery.start_soon(self._stripe_peers, nursery)
+        if self._listener is not None:
+            nursery.start_soon(self._accept, self._listener, nursery)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._open + self._dialling < self._torrent.settings.max_connections
+
+    async def _dial_candidates(self, nursery: trio.Nursery) -> None:
+        """Keep dialling while there is somebody to dial and room for more."""
+        torrent = self._torrent
+        while True:
+            while (
+                torrent.wants_peers
+                and self._has_room
+                and self._dialling < torrent.settings.max_dials
+                and (address := torrent.pool.next_to_dial(trio.current_time())) is not None
+            ):
+                self._dialling += 1
+                nursery.start_soon(self._dial_candidate, address)
+            with trio.move_on_after(LOOK_SECONDS):
+                await torrent.more_candidates.wait()
+
+    async def _dial_candidate(self, address: PeerAddress) -> None:
+        pool = self._torrent.pool
+        stream = await self._reach(address, self._isolation)
+        self._torrent.more_candidates.ring()
+        if stream is None:
+            pool.failed(address, trio.current_time())
+            return
+        pool.connected(address, trio.current_time())
+        if await self._serve(stream, address):
+            pool.closed(address, trio.current_time())
+        else:
+            pool.failed(address, trio.current_time())
+
+    async def _stripe_peers(self, nursery: trio.Nursery) -> None:
+        """Add circuits to peers while each brings more, as long as something is to be had."""
+        while not self._torrent.all_verified.is_set():
+            await trio.sleep(DECIDE_SECONDS)
+            for address in self._stripes.decide():
+                if self._has_room:
+                    self._dialling += 1
+                    nursery.start_soon(self._dial_stripe, address)
+                else:
+                    self._stripes.failed(address)
+
+    async def _dial_stripe(self, address: PeerAddress) -> None:
+        stream = await self._reach(address, new_isolation())
+        if stream is None or not await self._serve(stream, address):
+            self._stripes.failed(address)
+
+    async def _reach(self, address: PeerAddress, isolation: str) -> PeerStream | None:
+        """Dial; what was counted as a dial under way no longer is."""
+        try:
+            return await self._dial(address.host, address.port, isolation)
+        except OSError as error:
+            log.debug("cannot reach %s: %s", address, error)
+            return None
+        finally:
+            self._dialling -= 1
+
+    async def _accept(self, listener: PeerListener, nursery: trio.Nursery) -> None:
+        while True:
+            stream = await listener.accept()
+            if self._open >= self._torrent.settings.max_connections:
+                await stream.aclose()
+            else:
+                nursery.start_soon(self._serve, stream, None)
+
+    async def _serve(self, stream: PeerStream, address: PeerAddress | None) -> bool:
+        """Talk with a peer until the connection ends.
+
+        Returns:
+            Whether the handshake was done, so that the peer is what it was said to be.
+        """
+        torrent = self._torrent
+        self._open += 1
+        peer = Peer(torrent, next(self._keys), PeerWire(max_pieces=torrent.num_pieces), address)
+        met = False
+        try:
+            early = await self._shake_hands(stream, peer)
+            met = True
+            self._stripes.connected(peer)
+            torrent.peer_connected(peer, trio.current_time())
+            await converse(peer, stream, early)
+        except StorageError as error:
+            torrent.fail(error)
+        except (RemoteError, OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+            log.debug("a peer left: %s", error)
+        except Exception:  # whatever one peer provokes, the others must not feel it
+            log.exception("a bug ended a connection")
+        finally:
+            self._open -= 1
+            self._stripes.closed(peer)
+            torrent.peer_gone(peer)
+            torrent.more_candidates.ring()
+            with trio.CancelScope(shield=True), suppress(trio.BrokenResourceError):
+                await stream.aclose()
+        return met
+
+    async def _shake_hands(self, stream: PeerStream, peer: Peer) -> list[Event]:
+        return await shake_hands(
+            stream,
+            peer.wire,
+            self._torrent.info_hashes,
+            PeerId(secrets.token_bytes(PEER_ID_SIZE)),
+            we_begin=peer.address is not None,
+        )
+
+
+def new_isolation() -> str:
+    """A token for the dialer: what is dialled with it shares no circuit with anything else."""
+    return secrets.token_hex(ISOLATION_SIZE)
