@@ -1,15 +1,17 @@
 """The log on stderr, for ``--verbose`` only.
 
 Only this project's own loggers are heard. Others stay silent whatever the level: a library that
-logs what it sends to tor would log keys.
+logs what it sends to tor would log keys. And every line passes ``redaction.py``.
 """
 
 import logging
 import sys
 
+from torrent_onion.cli.redaction import RedactingFormatter
+
 _PACKAGES = ("torrent_onion", "tor_control")
 _LEVELS = (logging.CRITICAL, logging.INFO, logging.DEBUG)
-"""By how often ``--verbose`` was given. Addresses, names and info-hashes appear from DEBUG on."""
+"""By how often ``--verbose`` was given."""
 
 
 def start_log(verbose: int) -> None:
@@ -17,7 +19,8 @@ def start_log(verbose: int) -> None:
     handler: logging.Handler = logging.NullHandler()
     if verbose:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+        handler.setFormatter(RedactingFormatter(layout))
     for name in _PACKAGES:
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -142,7 +142,7 @@ _OUTPUT = (
     click.option("--json", "json_lines", is_flag=True, help="Print one JSON object a line."),
     click.option("-q", "--quiet", is_flag=True, help="Print results and errors only."),
     click.option(
-        "-v", "--verbose", count=True, help="Say more on stderr; twice names addresses too."
+        "-v", "--verbose", count=True, help="Log on stderr, without names; twice logs more."
     ),
 )
 
