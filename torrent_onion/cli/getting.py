@@ -104,7 +104,6 @@ async def get(request: GetRequest, tor_options: TorOptions, ui: Ui) -> None:
         began = trio.current_time()
         await _fetch(torrent, request.patience, ui)
         statistics = torrent.statistics()
-        ui.progress(statistics)
         path = statistics.path or request.folder
         took = text.duration(trio.current_time() - began)
         ui.note(f"Complete: {text.size(statistics.total)} in {took}.")
