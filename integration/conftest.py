@@ -94,7 +94,7 @@ def pytest_runtest_makereport(
 
 def _complaints(network: PrivateNetwork) -> str:
     """What its nodes complained of, but for what every such network complains of at first."""
-    usual = ("TestingTorNetwork", "http status code 404", "DirAuthority", "as root", "sr-state")
+    usual = ("TestingTorNetwork", "status code 404", "DirAuthority", "root", "sr-state", "That's ok")
     return "\n".join(
         f"{log.parent.name} {line}"
         for log in sorted(network.directory.glob("nodes/*/log"))

@@ -1,106 +1,118 @@
-"""What tor itself sees of us: every torrent on circuits of its own."""
+"""What tor itself tells of streams and circuits while torrents cross."""
 
-import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import pytest
-from stem.control import EventType
 
 from integration.conftest import StartCli
-from integration.plain_tor import PlainTor
-from integration.trees import assert_same_tree, make_tree
+from integration.running_tor import ControlSocket, StreamEvent, running_tor
+from integration.trees import assert_same_tree
 from tor_control.private_network import PrivateNetwork
 
-SOCKS_USER = "<torS0X>0"
-PASSWORD = "correct horse"
+
+def onion_streams(control: ControlSocket) -> list[StreamEvent]:
+    """All but those by which tor talks with directories."""
+    return [stream for stream in control.streams() if ".onion:" in stream.target]
 
 
-@pytest.fixture
-def plain_tor(tor_network: PrivateNetwork, tmp_path: Path) -> Iterator[PlainTor]:
-    tor = PlainTor(tor_network, tmp_path / "tor")
-    yield tor
-    tor.close()
+def sharers(streams: list[StreamEvent]) -> dict[str, set[str]]:
+    """The isolation tokens seen on each circuit."""
+    tokens = defaultdict(set)
+    for stream in streams:
+        if stream.circuit != "0":
+            tokens[stream.circuit].add(stream.isolation)
+    return tokens
 
 
-class Watch:
-    """Which circuits each isolation token was seen on, and which onion each asked for."""
-
-    def __init__(self, tor: PlainTor) -> None:
-        self.circuits: defaultdict[str, set[str]] = defaultdict(set)
-        self.targets: defaultdict[str, set[str]] = defaultdict(set)
-        self.users: set[str] = set()
-        self._lock = threading.Lock()
-        tor.controller.add_event_listener(self._seen, EventType.STREAM)
-
-    def _seen(self, event: Any) -> None:
-        words = event.keyword_args
-        token = words.get("SOCKS_PASSWORD")
-        if token is None or event.status != "SUCCEEDED":
-            return
-        with self._lock:
-            self.users.add(words.get("SOCKS_USERNAME"))
-            self.circuits[token].add(event.circ_id)
-            self.targets[token].add(event.target)
-
-
-def test_two_torrents_share_no_circuit(
-    start_cli: StartCli, plain_tor: PlainTor, tmp_path: Path
+def test_two_torrents_never_share_a_circuit(
+    tor_network: PrivateNetwork,
+    start_cli: StartCli,
+    content_tree: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
-    watch = Watch(plain_tor)
-    contents = [make_tree(tmp_path / f"from {n}" / f"shared {n}", seed=n) for n in (1, 2)]
-    seeders = [start_cli("seed", str(content)) for content in contents]
-    links = [seeder.wait_event("ready")["magnet"] for seeder in seeders]
-    place = f"unix:{plain_tor.control}"
-    getters = [start_cli("get", link, "--dir", str(tmp_path / "get"), tor=place) for link in links]
-    for getter, content in zip(getters, contents, strict=True):
-        getter.complete()
-        assert_same_tree(content, tmp_path / "get" / content.name)
-    assert watch.users == {SOCKS_USER}
-    tokens = list(watch.circuits)
-    assert len(tokens) >= 2
-    assert all(len(token) >= 32 for token in tokens)
-    seen: set[str] = set()
-    for token in tokens:
-        assert not seen & watch.circuits[token], "a circuit carried two torrents"
-        seen |= watch.circuits[token]
-        assert len(watch.targets[token]) == 1, "one token asked for two peers' torrents"
+    """Not even where both dial the same onion, through the same tor, at the same time.
 
-
-def test_the_same_torrent_again_uses_other_circuits(
-    start_cli: StartCli, plain_tor: PlainTor, tmp_path: Path
-) -> None:
-    watch = Watch(plain_tor)
-    content = make_tree(tmp_path / "shared")
-    link = start_cli("seed", str(content)).wait_event("ready")["magnet"]
-    for run in ("first", "second"):
-        getter = start_cli(
-            "get", link, "--dir", str(tmp_path / run), tor=f"unix:{plain_tor.control}"
+    The second torrent is told that the first one's seeder may have it too. Without isolation tor
+    would use the circuit to that onion which the first torrent has open.
+    """
+    contents = [content_tree(seed=1), content_tree(seed=2)]
+    torrents = [tmp_path / "1.torrent", tmp_path / "2.torrent"]
+    seeders = [
+        start_cli("seed", str(content), "--output", str(torrent))
+        for content, torrent in zip(contents, torrents, strict=True)
+    ]
+    peers = [
+        f"{ready['onion']}:{ready['port']}" for ready in (s.wait_event("ready") for s in seeders)
+    ]
+    lines = "SocksPort unix:{folder}/socks\nControlPort unix:{folder}/control\n"
+    with running_tor(tor_network, tmp_path / "tor", lines) as tor, tor.control() as control:
+        control.ask("SETEVENTS STREAM")
+        place = f"unix:{tor.folder}/control"
+        # It goes on serving, so its circuits stay.
+        first = start_cli(
+            *("get", str(torrents[0]), "--seed", "--peer", peers[0]),
+            *("--dir", str(tmp_path / "get")),
+            tor=place,
         )
-        getter.complete()
-        getter.wait()
-    first, second = watch.circuits.values()
-    assert not first & second
-
-
-@pytest.mark.parametrize("control", ["unix", "tcp"])
-@pytest.mark.parametrize("key", ["cookie", "password"])
-def test_seeding_and_fetching_through_a_tor_that_is_not_ours(
-    start_cli: StartCli, tor_network: PrivateNetwork, tmp_path: Path, control: str, key: str
-) -> None:
-    tor = PlainTor(tor_network, tmp_path / "tor", password=PASSWORD if key == "password" else None)
-    try:
-        place = f"unix:{tor.control}" if control == "unix" else f"tcp:127.0.0.1:{tor.control_port}"
-        environment = {"TOR_CONTROL_PASSWD": f'"{PASSWORD}"'} if key == "password" else {}
-        content = make_tree(tmp_path / "shared")
-        seeder = start_cli("seed", str(content), tor=place, environment=environment)
-        link = seeder.wait_event("ready")["magnet"]
-        getter = start_cli(
-            "get", link, "--dir", str(tmp_path / "get"), tor=place, environment=environment
+        assert_same_tree(contents[0], first.complete())
+        before = onion_streams(control)
+        second = start_cli(
+            *("get", str(torrents[1]), "--peer", peers[0], "--peer", peers[1]),
+            *("--dir", str(tmp_path / "get")),
+            tor=place,
         )
-        getter.complete()
-        assert_same_tree(content, tmp_path / "get" / content.name)
-    finally:
-        tor.close()
+        assert_same_tree(contents[1], second.complete())
+        streams = onion_streams(control)
+
+    assert set(map(len, sharers(streams).values())) == {1}
+    first_tokens = {stream.isolation for stream in before}
+    second_tokens = {stream.isolation for stream in streams} - first_tokens
+    assert first_tokens
+    assert second_tokens
+    assert "" not in first_tokens | second_tokens
+    # Both were connected to the first one's seeder, each on circuits of its own.
+    circuits = {
+        who: {
+            stream.circuit
+            for stream in streams
+            if stream.isolation in tokens
+            and stream.target == peers[0]
+            and stream.status == "SUCCEEDED"
+        }
+        for who, tokens in (("first", first_tokens), ("second", second_tokens))
+    }
+    assert circuits["first"]
+    assert circuits["second"]
+    assert not circuits["first"] & circuits["second"]
+
+
+def test_a_new_start_is_a_new_identity(
+    tor_network: PrivateNetwork,
+    start_cli: StartCli,
+    content_tree: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """The same torrent fetched twice: another token, another circuit, another onion."""
+    content = content_tree()
+    onions = set()
+    lines = "SocksPort unix:{folder}/socks\nControlPort unix:{folder}/control\n"
+    with running_tor(tor_network, tmp_path / "tor", lines) as tor, tor.control() as control:
+        control.ask("SETEVENTS STREAM")
+        place = f"unix:{tor.folder}/control"
+        seeder = start_cli("seed", str(content), tor="launch")
+        ready = seeder.wait_event("ready")
+        tokens: list[set[str]] = []
+        for run in ("one", "two"):
+            already = {stream.isolation for stream in onion_streams(control)}
+            getter = start_cli("get", ready["magnet"], "--dir", str(tmp_path / run), tor=place)
+            getter.complete()
+            assert getter.wait() == 0
+            tokens.append({stream.isolation for stream in onion_streams(control)} - already)
+        assert all(tokens)
+        assert set(map(len, sharers(onion_streams(control)).values())) == {1}
+        onions.add((ready["onion"], ready["port"]))
+        assert seeder.interrupt() == 130
+        again = start_cli("seed", str(content)).wait_event("ready")
+        onions.add((again["onion"], again["port"]))
+    assert len({host for host, _ in onions}) == len({port for _, port in onions}) == 2
+    assert again["info_hash"] == ready["info_hash"]
