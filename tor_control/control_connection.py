@@ -219,6 +219,8 @@ class ControlConnection(trio.abc.AsyncResource):
                 self._subscribers.told = wanted
 
     def _deliver(self, lines: list[str]) -> None:
+        if self.is_closed:
+            return  # stem's threads do not end at the same moment
         name, _, text = lines[0].partition(" ")
         for channel in self._subscribers.channels.get(name, ()):
             channel.send_nowait(ControlEvent(name, text))

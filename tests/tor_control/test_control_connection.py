@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tor_control import control_connection
 from tor_control.control_connection import (
@@ -195,6 +196,7 @@ async def test_the_end_reaches_everybody(stem: Stem) -> None:
         with pytest.raises(TorLost):
             await connection.command("GETINFO version")
         stem.event("HS_DESC UPLOADED late")
+        await trio.testing.wait_all_tasks_blocked()
 
 
 def test_stems_threads_may_outlive_the_loop(stem: Stem) -> None:
