@@ -1,7 +1,9 @@
 """What a tracker makes of a query, and of the announces of our own clients above all."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -220,6 +222,14 @@ class TestProof:
     def test_half_of_it_is_none(self, onion: Onion, missing: str) -> None:
         announce = replace(signed(onion(1), signing_key(1)), **{missing: None})  # type: ignore[arg-type]  # a field that may be None
         assert not is_proven(announce, TRACKER, MINUTE)
+
+    def test_the_example_in_the_documentation(self) -> None:
+        page = (Path(__file__).parents[2] / "docs" / "onion-peers.md").read_text()
+        tracker = re.findall(r"`(http://[a-z2-7]{56}\.onion/announce)`", page)[-1]
+        signature = "".join(re.findall(r"^[0-9a-f]{64}$", page, re.MULTILINE)[-2:])
+        key = SigningKey(bytes(range(32)))
+        message = onion_proof_message(bytes(range(20)), tracker, 29_000_000)
+        assert key.sign(message).signature.hex() == signature
 
     @pytest.mark.parametrize("key", [bytes(32), b"\x01" + bytes(31), b"\xff" * 32])
     def test_keys_that_anything_would_fit(self, key: bytes) -> None:

@@ -3,8 +3,8 @@
 - Two kinds of peers: onions that have proved to be who they say, which are given to others, and
   everybody else, who is only counted. Each kind has room of its own, so that a flood of the
   unproven never displaces an onion.
-- Memory is bounded: by ``RegistryLimits``, whatever is announced. An onion takes about 50 bytes,
-  a counted peer about 20, a torrent about 1,000 (``packed_peers.py`` says of what).
+- Memory is bounded: by ``RegistryLimits``, whatever is announced. An onion takes 50 bytes, 80 with
+  what the allocator needs, a counted peer half of that, a torrent 1,000 (see ``packed_peers.py``).
 - Who has not announced for ``LIFETIME_MINUTES`` is forgotten, in small steps: :meth:`expire` looks
   at some torrents each time and never takes long.
 - A torrent that nobody is in is forgotten as well, with the number of its completions; but not
