@@ -24,6 +24,7 @@ from torrent_onion.engine.http_client import HttpClient
 from torrent_onion.engine.source_statistics import TrackerStatistics
 from torrent_onion.engine.statistics import TorrentStatistics
 from torrent_onion.engine.tracker_client import EXCHANGE_SECONDS, announce
+from torrent_onion.engine.transport import new_isolation
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import RemoteError
 from torrent_onion.policy.announce_schedule import Announcement, AnnounceSchedule
@@ -92,7 +93,7 @@ class _Tracker:
 
     def change_circuit(self) -> None:
         """Leave a circuit that does not work; some trackers shut out some exits."""
-        self.isolation = secrets.token_hex(16)
+        self.isolation = new_isolation()
 
 
 class _Line:

@@ -16,7 +16,7 @@ from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.peer_session import converse, shake_hands
 from torrent_onion.engine.stripes import DECIDE_SECONDS, Stripes
 from torrent_onion.engine.torrent import Torrent
-from torrent_onion.engine.transport import Dial, PeerListener, PeerStream
+from torrent_onion.engine.transport import Dial, PeerListener, PeerStream, new_isolation
 from torrent_onion.errors import RemoteError, StorageError
 from torrent_onion.protocol.peer_wire import Event, PeerWire
 
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # how often the pool is asked for candidates whose pause is over
 PEER_ID_SIZE = 20  # bytes, BEP 3
-ISOLATION_SIZE = 16  # bytes of randomness: no two circuits are ever shared by chance
 
 
 class Connections:
@@ -159,8 +158,3 @@ class Connections:
             PeerId(secrets.token_bytes(PEER_ID_SIZE)),
             we_begin=peer.address is not None,
         )
-
-
-def new_isolation() -> str:
-    """A token for the dialer: what is dialled with it shares no circuit with anything else."""
-    return secrets.token_hex(ISOLATION_SIZE)

@@ -4,8 +4,11 @@ The engine opens no socket and knows no Tor. It is given a ``Dial`` for connecti
 and, where others may connect to us, a ``PeerListener``. Tests hand it memory streams.
 """
 
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
+
+ISOLATION_SIZE = 16  # bytes of randomness: no two circuits are ever shared by chance
 
 Buffer = bytes | bytearray | memoryview
 
@@ -52,3 +55,8 @@ class PeerListener(Protocol):
 
 Dial = Callable[[str, int, str], Awaitable[PeerStream]]
 """``await dial(host, port, isolation)``; raises OSError. Other isolation, other circuit."""
+
+
+def new_isolation() -> str:
+    """A token for ``dial``: what is dialled with it shares no circuit with anything else."""
+    return secrets.token_hex(ISOLATION_SIZE)

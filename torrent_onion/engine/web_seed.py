@@ -20,12 +20,12 @@ from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.http_client import HttpClient
 from torrent_onion.engine.parallel import first_error
 from torrent_onion.engine.source_statistics import WebSeedStatistics
+from torrent_onion.engine.transport import new_isolation
 from torrent_onion.engine.web_seed_reader import (
     BusyError,
     FileNotThereError,
     TooFarError,
     WebSeedReader,
-    new_isolation,
 )
 from torrent_onion.policy import piece_sets
 from torrent_onion.policy.piece_download import PeerKey

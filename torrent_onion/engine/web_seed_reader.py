@@ -5,7 +5,6 @@ parts that are asked for follow each other: what lies between them is read and t
 ``MAX_SKIP``.
 """
 
-import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -217,11 +216,6 @@ class _Body:
     async def aclose(self) -> None:
         """Close the connection."""
         await self._response.aclose()
-
-
-def new_isolation() -> str:
-    """Make a token for circuits that nothing else uses."""
-    return secrets.token_hex(16)
 
 
 @contextmanager
