@@ -19,6 +19,7 @@ from torrent_onion.policy.rate import RateMeter
 from torrent_onion.policy.request_queue import RequestQueue
 from torrent_onion.protocol import extensions, messages
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
+from torrent_onion.protocol.onion_pex import OnionPex
 from torrent_onion.protocol.peer_wire import Event, PeerWire
 
 if TYPE_CHECKING:
@@ -292,6 +293,9 @@ class Peer:
     def _on_extension_handshake(self, _: Any, now: float) -> None:
         self._torrent.extension_handshake_received(self, now)
 
+    def _on_onion_pex(self, message: OnionPex, now: float) -> None:
+        self._torrent.exchange.received(self, message, now)
+
     def _on_metadata_request(self, request: extensions.MetadataRequest, _: float) -> None:
         self.wire.send_extended(self._torrent.metadata.reply(request.piece))
         self.wake.ring()
@@ -338,6 +342,7 @@ _HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
     Hashes: Peer._on_hashes,  # noqa: SLF001
     HashReject: Peer._on_hash_reject,  # noqa: SLF001
     extensions.ExtensionHandshake: Peer._on_extension_handshake,  # noqa: SLF001
+    OnionPex: Peer._on_onion_pex,  # noqa: SLF001
     extensions.MetadataRequest: Peer._on_metadata_request,  # noqa: SLF001
     extensions.MetadataData: Peer._on_metadata_data,  # noqa: SLF001
     extensions.MetadataReject: Peer._on_metadata_reject,  # noqa: SLF001

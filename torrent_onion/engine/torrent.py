@@ -19,7 +19,8 @@ from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.core.piece_layout import Block
-from torrent_onion.engine.bandwidth import RateLimit
+from torrent_onion.engine.bandwidth import RateLimit, take_from_all
+from torrent_onion.engine.onion_exchange import OnionExchange
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.selection import set_priorities
 from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
@@ -112,6 +113,7 @@ class Torrent:
         self.pool.add(spec.peers, Source.USER)
         self.traffic = Traffic()
         self.metadata = TorrentMetadata(self.info_hashes)
+        self.exchange = OnionExchange(self)
         self.checked = 0
         self.error: TorrentOnionError | None = None
         # What the tasks wait for.
@@ -320,6 +322,7 @@ class Torrent:
                 ExtensionHandshake(
                     metadata_size=self.metadata.size,
                     upload_only=True if is_seed else None,
+                    onion=self.exchange.own_onion(peer),
                     stripe=self._stripe if peer.address and peer.address.is_onion else None,
                 )
             )
@@ -332,6 +335,7 @@ class Torrent:
         if self.peers.pop(peer.key, None) is None:
             return
         self.metadata.remove_peer(peer.key)
+        self.exchange.remove_peer(peer.key)
         if self._picker is not None and peer.in_picker:
             self._picker.remove_peer(peer.key)
         if self._super_seed is not None:
@@ -419,6 +423,7 @@ class Torrent:
             self.metadata.peer_offers(peer, theirs.metadata_size, now)
         if theirs is not None and theirs.reqq is not None:
             peer.requests.set_limit(theirs.reqq)
+        self.exchange.handshake_received(peer)
 
     def metadata_received(self, peer: Peer, data: MetadataData, now: float) -> None:
         """A piece of the metadata came (BEP 9)."""
@@ -516,6 +521,11 @@ class Torrent:
         with suppress(UnaskedBlock):  # others may have sent it first
             received = self.open_picker.block_received(key, block.piece, block.begin, data)
             self._take_block(block, received, now)
+
+    async def admit(self, size: int) -> None:
+        """Pause a source that is no peer while no more bytes may come in."""
+        await self.wait_commit_room()
+        await take_from_all(self.download_limits, size)
 
     def _take_block(self, block: Block, received: Received, now: float) -> None:
         """Do what a block brought about."""

@@ -112,6 +112,7 @@ class TorrentTasks:
             await trio.sleep(TICK_SECONDS)
             now = trio.current_time()
             torrent.drop_stalled(now)
+            torrent.exchange.tell(now)
             if torrent.has_reached_goal(now):
                 torrent.end()
             for peer in list(torrent.peers.values()):

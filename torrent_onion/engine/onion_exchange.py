@@ -1,0 +1,132 @@
+"""Onion peers that tell each other of onion peers: the ``onion`` key and ``onion_pex``.
+
+What somebody names is a candidate and no more. Each peer is told at most once a minute, of at most
+50, and heard as often; a private torrent does neither (BEP 27), and nothing of this ever goes to a
+peer that is not behind an onion itself.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torrent_onion.core.identity import PeerAddress
+from torrent_onion.engine.peer import Peer
+from torrent_onion.errors import AddressError
+from torrent_onion.policy.peer_pool import Source
+from torrent_onion.policy.piece_download import PeerKey
+from torrent_onion.protocol.onion_pex import FLAG_SEED, MAX_ENTRIES, OnionPex
+
+if TYPE_CHECKING:
+    from torrent_onion.engine.torrent import Torrent
+
+PEX_SECONDS = 60.0
+"""Between two messages to one peer, and as often as one may send them."""
+
+EARLY_SECONDS = 5.0
+"""How much too early a peer's message may come: clocks and circuits differ."""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """What passed between us and one peer."""
+
+    told: set[PeerAddress] = field(default_factory=set)
+    told_at: float | None = None
+    heard_at: float | None = None
+    claimed: PeerAddress | None = None
+    """What an inbound peer says its own address is."""
+
+
+class OnionExchange:
+    """The peer exchange of one torrent.
+
+    Args:
+        torrent: Whose it is.
+    """
+
+    def __init__(self, torrent: "Torrent") -> None:
+        self._torrent = torrent
+        self._exchanges: dict[PeerKey, _Exchange] = {}
+
+    def own_onion(self, peer: Peer) -> bytes | None:
+        """Our address for the extension handshake, for those who may have it: 34 bytes."""
+        own = self._torrent.spec.own_address
+        if own is None or not own.is_onion or self._is_private or not _is_behind_onion(peer):
+            return None
+        return own.to_compact_onion()
+
+    def handshake_received(self, peer: Peer) -> None:
+        """A peer told what it can do, and perhaps its own address."""
+        theirs = peer.wire.peer_extensions
+        if theirs is None or self._is_private or not _is_behind_onion(peer):
+            return
+        exchange = self._exchanges.setdefault(peer.key, _Exchange())
+        if theirs.onion is None or exchange.claimed is not None:
+            return  # one name for a connection
+        try:
+            exchange.claimed = PeerAddress.from_compact_onion(theirs.onion)
+        except AddressError:
+            return
+        self._torrent.add_candidates([exchange.claimed], f"{Source.HANDSHAKE}:{peer.key}")
+
+    def received(self, peer: Peer, message: OnionPex, now: float) -> None:
+        """A peer told of others; what comes too often is not looked at."""
+        if self._is_private or not _is_behind_onion(peer):
+            return
+        exchange = self._exchanges.setdefault(peer.key, _Exchange())
+        if exchange.heard_at is None or now - exchange.heard_at >= PEX_SECONDS - EARLY_SECONDS:
+            exchange.heard_at = now
+            named = [address for address, _ in message.added]
+            self._torrent.add_candidates(named, f"{Source.PEX}:{peer.key}")
+
+    def remove_peer(self, key: PeerKey) -> None:
+        """A connection has ended."""
+        self._exchanges.pop(key, None)
+
+    def tell(self, now: float) -> None:
+        """Tell every peer whose minute is over what is new; call it every second."""
+        if self._is_private:
+            return
+        known = self._known()
+        for key, exchange in self._exchanges.items():
+            peer = self._torrent.peers.get(key)
+            is_due = exchange.told_at is None or now - exchange.told_at >= PEX_SECONDS
+            if peer is not None and is_due:
+                self._tell(peer, exchange, known, now)
+
+    @property
+    def _is_private(self) -> bool:
+        """Whether others must not be named; until the metadata is here nobody knows."""
+        info = self._torrent.info
+        return info is None or info.private
+
+    def _known(self) -> dict[PeerAddress, int]:
+        """The onion peers that we are connected to, with their flags."""
+        known: dict[PeerAddress, int] = {}
+        for key, exchange in self._exchanges.items():
+            peer = self._torrent.peers.get(key)
+            address = peer and (peer.address or exchange.claimed)
+            if peer is not None and address is not None and address.is_onion:
+                known[address] = FLAG_SEED if peer.is_seed else 0
+        return known
+
+    def _tell(
+        self, peer: Peer, exchange: _Exchange, known: dict[PeerAddress, int], now: float
+    ) -> None:
+        itself = peer.address or exchange.claimed
+        fresh = [address for address in known if address not in exchange.told]
+        added = [address for address in fresh if address != itself][:MAX_ENTRIES]
+        dropped = [address for address in exchange.told if address not in known]
+        dropped = dropped[: MAX_ENTRIES - len(added)]
+        if not added and not dropped:
+            return
+        message = OnionPex(tuple((address, known[address]) for address in added), tuple(dropped))
+        if peer.wire.send_extended(message):
+            exchange.told_at = now
+            exchange.told.update(added)
+            exchange.told.difference_update(dropped)
+            peer.wake.ring()
+
+
+def _is_behind_onion(peer: Peer) -> bool:
+    """Whoever comes to us comes to our onion; whom we dial has an address that says it."""
+    return peer.address is None or peer.address.is_onion
