@@ -464,7 +464,6 @@ class TestLiars:
 
         web.sites[HOST, 80] = flaky
         assert await download.run(big, seconds=80_000)
-        assert download.statistics[0].error is None
 
     async def test_a_seed_that_lacks_a_file_gives_the_others(
         self,
