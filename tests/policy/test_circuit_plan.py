@@ -8,6 +8,7 @@ from torrent_onion.policy.circuit_plan import (
     MAX_CIRCUITS,
     REFUSED_SECONDS,
     CircuitPlan,
+    Decision,
     Sample,
 )
 
@@ -156,3 +157,16 @@ def test_a_peer_that_is_gone_is_forgotten() -> None:
 def test_numbers_beyond_reason_are_refused(most: int) -> None:
     with pytest.raises(ValueError, match="circuits"):
         CircuitPlan(most)
+
+
+def test_a_peer_that_goes_while_one_more_circuit_is_opening() -> None:
+    world = World(4, total=1e6, each=1e5)
+    address, now = PEER, world.now
+    opened = False
+    while not opened:
+        now += STEP
+        world.received[1] += STEP * 1e5
+        decision = world.plan.decide(now, {1: Sample(address, int(world.received[1]), busy=True)})
+        opened = bool(decision.open)
+    world.plan.closed(address, 1, now)
+    assert world.plan.decide(now + STEP, {}) == Decision()

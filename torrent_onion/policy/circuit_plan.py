@@ -176,7 +176,7 @@ class CircuitPlan:
 
     def _useless(self, peer: _Peer, now: float) -> PeerKey | None:
         """A circuit that brings nothing, if there is one."""
-        if len(peer.circuits) == 1:
+        if len(peer.circuits) <= 1:  # none at all: the first ended while another was opening
             return None
         newest = peer.circuits.get(peer.newest or 0)
         if newest is not None and now - newest.since >= PATIENCE_SECONDS:
