@@ -14,7 +14,12 @@ import binascii
 import hashlib
 from dataclasses import dataclass
 
-from nacl.bindings import crypto_core_ed25519_is_valid_point, crypto_sign_seed_keypair
+from nacl.bindings import (
+    crypto_core_ed25519_is_valid_point,
+    crypto_sign,
+    crypto_sign_BYTES,
+    crypto_sign_seed_keypair,
+)
 
 from tor_control.errors import InvalidOnionAddress
 from tor_control.secret import Secret
@@ -107,6 +112,10 @@ class OnionKey:
     def address(self) -> str:
         """``<56 characters>.onion``."""
         return onion_address(self.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature of the onion's own identity: 64 bytes (RFC 8032)."""
+        return crypto_sign(message, self.seed.reveal() + self.public_key)[:crypto_sign_BYTES]
 
     def control_blob(self) -> Secret:
         """Return ``ED25519-V3:<88 base64>``, the form that ADD_ONION takes (control-spec).

@@ -96,6 +96,10 @@ class OnionService:
         self._publishing: trio.CancelScope | None = None
         self._is_removed = False
 
+    def sign(self, message: bytes) -> bytes:
+        """Prove that this service is ours: 64 bytes, by its identity key (RFC 8032)."""
+        return self._key.sign(message)
+
     async def republish(self, control: ControlPort) -> None:
         """Publish it, with the same address and port, and wait until clients can find it.
 
@@ -167,7 +171,6 @@ async def publish(
     *,
     key: OnionKey | None = None,
     port: int | None = None,
-    unix_target: bool = True,
     folder: Path | None = None,
     limits: ServiceLimits | None = None,
 ) -> AsyncIterator[OnionService]:
@@ -178,8 +181,8 @@ async def publish(
         streams: The register that its connections go into.
         key: Its identity, for a lasting address; without it a new one that is then forgotten.
         port: Its virtual port, for a lasting address; without it a random one.
-        unix_target: Forward to a Unix socket; else to loopback TCP, for a tor that is not ours.
-        folder: Where the Unix socket's folder is made, if not in the system's temporary folder.
+        folder: Where the Unix socket that it forwards to is made; None, for a tor that cannot reach
+            one of ours, is for loopback TCP.
         limits: For services that many use.
 
     Yields:
@@ -193,7 +196,7 @@ async def publish(
     """
     key = key or OnionKey.from_seed(secrets.token_bytes(SEED_LENGTH))
     port = random_port(secrets.SystemRandom()) if port is None else port
-    listener = listen_unix(streams, folder) if unix_target else listen_loopback(streams)
+    listener = listen_unix(streams, folder) if folder else listen_loopback(streams)
     async with listener:
         service = OnionService(key, port, listener, limits or ServiceLimits())
         try:

@@ -4,6 +4,8 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
 
 from tor_control.errors import InvalidOnionAddress, TorError
 from tor_control.onion_address import OnionKey, onion_address, public_key
@@ -141,3 +143,13 @@ def test_a_key_shows_only_its_public_half() -> None:
     assert "Secret(...)" in shown
     assert repr(seed) not in shown
     assert "ED25519" not in shown
+
+
+def test_a_signature_is_the_onions_own() -> None:
+    key = OnionKey.from_seed(bytes(range(32)))
+    message = b"torrent-onion announce"
+    signature = key.sign(message)
+    assert len(signature) == 64
+    assert VerifyKey(key.public_key).verify(message, signature) == message
+    with pytest.raises(BadSignatureError):
+        VerifyKey(key.public_key).verify(message + b"!", signature)

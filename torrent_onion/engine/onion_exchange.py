@@ -104,8 +104,10 @@ class OnionExchange:
         known: dict[PeerAddress, int] = {}
         for key, exchange in self._exchanges.items():
             peer = self._torrent.peers.get(key)
-            address = peer and (peer.address or exchange.claimed)
-            if peer is not None and address is not None and address.is_onion:
+            if peer is None:
+                continue
+            address = peer.address or exchange.claimed
+            if address is not None and address.is_onion:
                 known[address] = FLAG_SEED if peer.is_seed else 0
         return known
 

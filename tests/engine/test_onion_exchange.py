@@ -1,0 +1,140 @@
+"""Onion peers that tell each other of onion peers."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.engine.helpers import MemoryListener, MemoryNetwork, tree
+from tor_control.onion_address import OnionKey
+from torrent_onion.core.identity import PeerAddress
+from torrent_onion.core.metainfo import Metainfo, TorrentFormat
+from torrent_onion.core.metainfo_build import build_info
+from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.onion_exchange import PEX_SECONDS, OnionExchange
+from torrent_onion.engine.session import Session, open_session
+from torrent_onion.engine.settings import Settings
+from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.protocol.onion_pex import OnionPex
+
+PIECE = 16384
+PLAIN = PeerAddress("198.51.100.1", 6881)
+
+
+def onion(number: int) -> PeerAddress:
+    return PeerAddress(OnionKey.from_seed(bytes([number]) * 32).address, 6881)
+
+
+@pytest.fixture
+async def session(network: MemoryNetwork) -> AsyncIterator[Session]:
+    async with open_session(dial=network.dial, settings=Settings(circuits=1)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def content(tmp_path: Path) -> Path:
+    path = tmp_path / "seed" / "file.bin"
+    path.parent.mkdir()
+    path.write_bytes(bytes(range(256)) * 512)
+    return path
+
+
+async def metainfo_of(content: Path, *, private: bool = False) -> Metainfo:
+    made = (await create_torrent(content, piece_length=PIECE)).metainfo
+    if not private:
+        return made
+    info = build_info(
+        made.info.name,
+        made.info.files,
+        piece_length=PIECE,
+        torrent_format=TorrentFormat.V1,
+        is_single_file=True,
+        piece_hashes=made.info.piece_hashes,
+        private=True,
+    )
+    return Metainfo(info)
+
+
+def join(
+    network: MemoryNetwork,
+    session: Session,
+    metainfo: Metainfo,
+    own: PeerAddress,
+    folder: Path,
+    *peers: PeerAddress,
+) -> Torrent:
+    listener = network.listeners[own] = MemoryListener()
+    spec = TorrentSpec(metainfo, folder, peers=peers, own_address=own)
+    return session.add(spec, listener=listener)
+
+
+def dialled(network: MemoryNetwork) -> set[PeerAddress]:
+    return {address for address, _ in network.dialled}
+
+
+async def test_knowing_one_getter_leads_to_all(
+    network: MemoryNetwork,
+    session: Session,
+    content: Path,
+    tmp_path: Path,
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    mock_clock.rate = 50
+    metainfo = await metainfo_of(content)
+    join(network, session, metainfo, onion(1), tmp_path / "hub")
+    join(network, session, metainfo, onion(2), tmp_path / "one", onion(1))
+    last = join(network, session, metainfo, onion(3), tmp_path / "two", onion(1))
+    await trio.sleep(3 * PEX_SECONDS)
+    assert dialled(network) & {onion(2), onion(3)}, "the two did not find each other"
+    seeder_listener = network.listeners[onion(4)] = MemoryListener()
+    seeder = TorrentSpec(
+        metainfo, content.parent, shared_path=content, own_address=onion(4), peers=(onion(1),)
+    )
+    session.add(seeder, listener=seeder_listener)
+    session.torrents[0].add_candidates([onion(4)], "tracker:t")  # only the hub hears of it
+    with trio.fail_after(600):
+        await last.wait_complete()
+    assert tree(tmp_path / "two" / content.name) == tree(content)
+
+
+async def test_a_private_torrent_names_nobody(
+    network: MemoryNetwork,
+    session: Session,
+    content: Path,
+    tmp_path: Path,
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    mock_clock.rate = 50
+    metainfo = await metainfo_of(content, private=True)
+    join(network, session, metainfo, onion(1), tmp_path / "hub")
+    join(network, session, metainfo, onion(2), tmp_path / "one", onion(1))
+    join(network, session, metainfo, onion(3), tmp_path / "two", onion(1))
+    await trio.sleep(3 * PEX_SECONDS)
+    assert dialled(network) == {onion(1)}
+
+
+async def test_clearnet_peers_learn_no_onion_and_are_not_believed(
+    network: MemoryNetwork, session: Session, content: Path, tmp_path: Path
+) -> None:
+    metainfo = await metainfo_of(content)
+    torrent = join(network, session, metainfo, onion(1), tmp_path / "hub")
+    exchange = OnionExchange(torrent)
+
+    class FakePeer:
+        """As much of a peer as is looked at."""
+
+        def __init__(self, key: int, address: PeerAddress | None) -> None:
+            self.key = key
+            self.address = address
+
+    clearnet, behind_onion = FakePeer(7, PLAIN), FakePeer(8, onion(9))
+    await torrent.wait_metadata()
+    assert exchange.own_onion(clearnet) is None  # type: ignore[arg-type] # enough of a peer
+    assert exchange.own_onion(behind_onion) == onion(1).to_compact_onion()  # type: ignore[arg-type] # likewise
+    before = len(torrent.pool)
+    exchange.received(clearnet, OnionPex(((onion(5), 0),)), 0.0)  # type: ignore[arg-type] # likewise
+    assert len(torrent.pool) == before
+    for number in range(10):  # the second comes too early
+        exchange.received(behind_onion, OnionPex(((onion(20 + number), 0),)), 1.0 * number)  # type: ignore[arg-type] # likewise
+    assert len(torrent.pool) == before + 1
