@@ -27,7 +27,7 @@ import trio
 
 from tor_control import private_network_torrc
 from tor_control.errors import PrivateNetworkFailed, TorNotFound
-from tor_control.launch import USUAL_FOLDERS, find_tor
+from tor_control.launch import USUAL_FOLDERS
 from tor_control.private_network_nodes import Keeper, Node, PortTakenError, RunningNodes
 from tor_control.private_network_torrc import Authority
 
@@ -90,15 +90,15 @@ async def private_network(
             of onion circuits (vanguards-lite) does not find enough different ones.
         on_progress: Is told, in a few words, what is being done.
         binary: The tor program, a path or a name on PATH; None looks for one. tor-gencert is
-            looked for beside it and in the system's folders.
+            looked for beside it too.
 
     Raises:
-        TorNotFound, TorTooOld, TorLaunchFailed: There is no tor that could do it.
+        TorNotFound: There is no tor, or no tor-gencert.
         PrivateNetworkFailed: It did not come up; the text quotes the node that failed.
 
     Cancelling at any point ends and removes what there is.
     """
-    programs = await _Programs.find(binary)
+    programs = _Programs.find(binary)
     keeper, network = await _open_with_free_ports(programs, directory, relays, on_progress)
     try:
         yield network
@@ -172,9 +172,14 @@ class _Programs:
     gencert: str
 
     @classmethod
-    async def find(cls, binary: str | None) -> Self:
-        tor = (await find_tor(binary, os.environ)).path
-        places = os.pathsep.join([str(Path(tor).parent), os.defpath, *USUAL_FOLDERS])
+    def find(cls, binary: str | None) -> Self:
+        places = os.pathsep.join([os.environ.get("PATH", os.defpath), *USUAL_FOLDERS])
+        tor = shutil.which(binary or "tor", path=places)
+        if tor is None:
+            if binary is None:
+                raise TorNotFound
+            raise TorNotFound(f"There is no program {binary}; correct it or leave it out.")
+        places = os.pathsep.join([str(Path(tor).parent), places])
         gencert = shutil.which("tor-gencert", path=places)
         if gencert is None:
             raise TorNotFound(
