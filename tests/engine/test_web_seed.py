@@ -205,7 +205,7 @@ class Download:
         client = HttpClient(self._web.dial)
         seeds = WebSeeds(self.torrent, urls, http=client, rng=random.Random(1))
         with trio.move_on_after(seconds):
-            await seeds.run(count(1000))
+            await seeds.run()
         self.statistics = seeds.statistics()
         return self.picker.is_done
 
@@ -500,7 +500,7 @@ async def test_a_limit_is_kept_and_the_server_not_blamed_for_it(
     torrent.limit = 1000
     seeds = WebSeeds(torrent, [BASE], http=HttpClient(web.dial), rng=random.Random(1))
     start = trio.current_time()
-    await seeds.run(count(1000))
+    await seeds.run()
     assert trio.current_time() - start >= (BIG - PIECE) / 2 / torrent.limit
     assert torrent.admitted >= BIG - 2 * PIECE
     assert seeds.statistics()[0].error is None
@@ -516,7 +516,7 @@ class TestMany:
         seeds = WebSeeds(torrent, urls, http=HttpClient(web.dial), rng=random.Random(1))
         assert [dropped.url for dropped in seeds.dropped] == urls[:2] + urls[-2:]
         with trio.move_on_after(5):
-            await seeds.run(count(1000))
+            await seeds.run()
         assert {host for host, _, _ in web.dialled} == {
             f"m{number}.example" for number in range(MAX_WEB_SEEDS)
         }
@@ -529,7 +529,7 @@ class TestMany:
         torrent.open_picker.add_peer(5, Bitfield.full(41))
         asked = torrent.open_picker.pick(5, 20)
         seeds = WebSeeds(torrent, [BASE], http=HttpClient(web.dial), rng=random.Random(1))
-        await seeds.run(count(1000))
+        await seeds.run()
         assert torrent.open_picker.is_done
         assert seeds.statistics()[0].downloaded == BIG
         ranges = [request.headers["range"] for request in web.requests]

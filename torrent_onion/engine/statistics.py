@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from torrent_onion.engine.source_statistics import TrackerStatistics, WebSeedStatistics
+
 
 class TorrentState(Enum):
     """What a torrent is busy with.
@@ -39,6 +41,9 @@ class TorrentStatistics:
         last_block: When the last useful block came in, on trio's clock; None before the first.
         error: Why it failed, for users.
         path: Where the data is, or will be; None until the metadata is known.
+        trackers: Those that are used.
+        web_seeds: Those that are used; none before the data is checked.
+        notices: What of the torrent is not used and why, a line each, for users.
     """
 
     state: TorrentState
@@ -54,3 +59,6 @@ class TorrentStatistics:
     last_block: float | None
     error: str | None
     path: Path | None
+    trackers: tuple[TrackerStatistics, ...] = ()
+    web_seeds: tuple[WebSeedStatistics, ...] = ()
+    notices: tuple[str, ...] = ()

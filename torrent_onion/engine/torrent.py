@@ -19,11 +19,13 @@ from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.announcer import Sign
 from torrent_onion.engine.bandwidth import RateLimit, take_from_all
 from torrent_onion.engine.onion_exchange import OnionExchange
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.selection import set_priorities
 from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
+from torrent_onion.engine.sources import Sources
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 from torrent_onion.engine.storage import Storage
 from torrent_onion.engine.torrent_metadata import TorrentMetadata
@@ -53,6 +55,7 @@ class TorrentSpec:
         shared_path: The data is here already, complete and unchanged: seed it from this path.
         peers: Addresses to dial first.
         own_address: Where others reach us, if they do; never dialled.
+        sign: Signs with the key of that onion: the proof for trackers that it is ours (RFC 8032).
         wanted: Numbers of the files to fetch; None fetches all.
         sequential: Fetch in order, the first and last piece of each file first, so that files can
             be opened early.
@@ -67,6 +70,7 @@ class TorrentSpec:
     shared_path: Path | None = None
     peers: tuple[PeerAddress, ...] = ()
     own_address: PeerAddress | None = None
+    sign: Sign | None = None
     wanted: frozenset[int] | None = None
     sequential: bool = False
     super_seed: bool = False
@@ -123,6 +127,8 @@ class Torrent:
         self.ended = trio.Event()
         self._complete = trio.Event()
         self.more_to_commit = Wakeup()
+        # Set by its tasks, who can reach them.
+        self.sources: Sources | None = None
         # How to end what gives us blocks and is no peer: web seeds.
         self.bans: dict[PeerKey, Callable[[], None]] = {}
         self._to_commit: list[PieceDownload] = []
@@ -196,6 +202,9 @@ class Torrent:
             last_block=self.traffic.last_block,
             error=str(self.error) if self.error else None,
             path=self.storage.placement.path if self.storage else None,
+            trackers=self.sources.announcer.statistics() if self.sources else (),
+            web_seeds=self.sources.web_seeds.statistics() if self.sources else (),
+            notices=self.sources.notices if self.sources else (),
         )
 
     # The torrent's life, called by its tasks.

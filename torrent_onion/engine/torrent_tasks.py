@@ -8,6 +8,7 @@ import trio
 from torrent_onion.engine.connections import Connections
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.sources import Sources
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_data import CHECKPOINT_SECONDS, TorrentData
 from torrent_onion.engine.transport import Dial, PeerListener
@@ -31,6 +32,14 @@ class TorrentTasks:
         self._torrent = torrent
         self._threads = threads
         self._connections = Connections(torrent, dial, listener)
+        self._sources = torrent.sources = Sources(
+            torrent,
+            torrent.spec.source,
+            dial=dial,
+            rng=torrent.rng,
+            own_address=torrent.spec.own_address,
+            sign=torrent.spec.sign,
+        )
 
     async def run(self) -> None:
         """Everything, in its order. Never raises for what befalls a torrent: that is its state."""
@@ -51,6 +60,7 @@ class TorrentTasks:
     def _start_network(self, nursery: trio.Nursery) -> None:
         nursery.start_soon(self._keep_time)
         self._connections.start(nursery)
+        nursery.start_soon(self._sources.announcer.run)
         nursery.start_soon(self._commit_pieces, nursery)
 
     # Data.
@@ -63,6 +73,7 @@ class TorrentTasks:
             torrent.data_checked(await data.prepare(), trio.current_time())
             if start_network:
                 self._start_network(nursery)
+            nursery.start_soon(self._sources.web_seeds.run)
             await self._record_until_verified(data)
             await data.complete()
             torrent.finished()

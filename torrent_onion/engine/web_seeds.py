@@ -1,6 +1,6 @@
 """All web seeds of one torrent, while it is being fetched."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Protocol
 
@@ -63,20 +63,15 @@ class WebSeeds:
         """One moment of all that are in use; empty before the data is checked."""
         return tuple(seed.statistics() for seed in self._seeds)
 
-    async def run(self, keys: Iterator[PeerKey]) -> None:
-        """Fetch until the torrent is complete.
-
-        Args:
-            keys: Numbers for what gives us blocks; peers have theirs from it too.
-
-        Call it once the data on disk is checked.
-        """
+    async def run(self) -> None:
+        """Fetch until the torrent is complete. Call it once the data on disk is checked."""
         torrent = self._torrent
         if torrent.all_verified.is_set():
             return
         if torrent.info is None:
             raise RuntimeError("the metadata is not known yet")
-        for url, key in zip(self._urls, keys, strict=False):
+        for number, url in enumerate(self._urls, 1):
+            key = -number  # connections have positive numbers
             seed = WebSeed(
                 key,
                 url,
