@@ -225,6 +225,14 @@ class TestEvents:
         ]
 
 
+def test_farewell_also_to_a_tracker_that_is_just_being_told() -> None:
+    one = schedule(A)
+    started = begin(one, 0)
+    assert [farewell.tracker for farewell in one.farewells()] == [A]
+    one.failed(started, 1)
+    assert one.farewells() == []
+
+
 def test_a_tracker_id_goes_back_to_its_own_tracker_only() -> None:
     one = schedule(A, B)
     assert announce(one, 0, AnnounceReply(tracker_id=b"one")).tracker_id is None

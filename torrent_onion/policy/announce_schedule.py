@@ -11,7 +11,7 @@ A schedule has one tier of trackers and one info-hash. Rules:
   must not stay together.
 - Who has nobody to talk to asks again sooner, but not before the tracker's own minimum.
 - ``started`` goes to a tracker once, ``completed`` only to one that knew us incomplete, ``stopped``
-  to all that were told that we started.
+  to all that were told that we started, or are just being told.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ class AnnounceSchedule:
         self._next = self._next_if_hungry = start
         self._hunger = FIRST_HUNGER / 2
         self._sent_hungry = False
+        self._under_way: str | None = None
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -120,11 +121,12 @@ class AnnounceSchedule:
             return None
         self._sent_hungry = hungry
         tracker = next(tracker for tracker in self._trackers if tracker.not_before <= now)
+        self._under_way = tracker.url
         return Announcement(tracker.url, self._event(tracker), tracker.tracker_id, self._complete)
 
     def answered(self, announcement: Announcement, reply: AnnounceReply, now: float) -> None:
         """Note that a tracker took an announcement: it is the first of its tier from now on."""
-        tracker = self._find(announcement)
+        tracker = self._end(announcement)
         self._trackers.remove(tracker)
         self._trackers.insert(0, tracker)
         tracker.failures = 0
@@ -140,7 +142,7 @@ class AnnounceSchedule:
 
     def refused(self, announcement: Announcement, refusal: Refusal, now: float) -> None:
         """Note that a tracker does not want this torrent, or not now."""
-        tracker = self._find(announcement)
+        tracker = self._end(announcement)
         self._put_off(tracker, now)
         if refusal.is_final:
             tracker.not_before = math.inf
@@ -149,7 +151,7 @@ class AnnounceSchedule:
 
     def failed(self, announcement: Announcement, now: float) -> None:
         """Note that a tracker was not reached, or answered nonsense."""
-        self._put_off(self._find(announcement), now)
+        self._put_off(self._end(announcement), now)
 
     def completed(self, now: float, *, fetched: bool) -> None:
         """Note that we have everything now.
@@ -167,11 +169,11 @@ class AnnounceSchedule:
             self._next = self._next_if_hungry = min(self._next, now)
 
     def farewells(self) -> list[Announcement]:
-        """Return what to send on leaving: to every tracker that believes that we are here."""
+        """Return what to send on leaving: to every tracker that may believe that we are here."""
         return [
             Announcement(tracker.url, AnnounceEvent.STOPPED, tracker.tracker_id, self._complete)
             for tracker in self._trackers
-            if tracker.told is not None
+            if tracker.told is not None or tracker.url == self._under_way
         ]
 
     def _event(self, tracker: _Tracker) -> AnnounceEvent | None:
@@ -179,7 +181,9 @@ class AnnounceSchedule:
             return AnnounceEvent.STARTED
         return AnnounceEvent.COMPLETED if self._complete and not tracker.told else None
 
-    def _find(self, announcement: Announcement) -> _Tracker:
+    def _end(self, announcement: Announcement) -> _Tracker:
+        """Note that an announcement is over; return its tracker."""
+        self._under_way = None
         return next(each for each in self._trackers if each.url == announcement.tracker)
 
     def _put_off(self, tracker: _Tracker, now: float) -> None:
