@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import libtorrent as lt
 import pytest
 
 from integration.conftest import StartCli
-from integration.plain_tor import PlainTor
+from integration.running_tor import ControlSocket, RunningTor, publish, running_tor
 from integration.stock_client import StockClient, make_torrent
 from integration.trees import assert_same_tree
 from tor_control.private_network import PrivateNetwork
@@ -22,14 +23,33 @@ MIB = 1 << 20
 
 MakeTree = Callable[..., Path]
 
+# What libtorrent calls deprecated changes with each of its versions.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-@pytest.fixture(scope="module")
-def plain_tor(
-    tor_network: PrivateNetwork, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PlainTor]:
-    tor = PlainTor(tor_network, tmp_path_factory.mktemp("plain") / "tor")
-    yield tor
-    tor.close()
+
+@dataclass
+class Outside:
+    """A tor and our hand on it."""
+
+    tor: RunningTor
+    control: ControlSocket
+
+    def publish(self, port: int) -> str:
+        """Give a port of this machine an onion address; return host and port."""
+        host, virtual = publish(self.control, port)
+        return f"{host}:{virtual}"
+
+    def virtual_ip(self, onion: str) -> str:
+        """An IPv4 address that stands for an onion, for clients that know no names."""
+        [mapping] = self.control.ask(f"MAPADDRESS 0.0.0.0={onion}")
+        return mapping.partition("=")[0]
+
+
+@pytest.fixture
+def outside(tor_network: PrivateNetwork, tmp_path: Path) -> Iterator[Outside]:
+    """A tor that is not ours, for the stock client."""
+    with running_tor(tor_network, tmp_path / "tor") as tor, tor.control() as control:
+        yield Outside(tor, control)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -48,14 +68,14 @@ def test_a_torrent_made_here_has_the_same_hashes_in_libtorrent(
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_torrent_of_libtorrent_from_libtorrent_behind_an_onion(
-    start_cli: StartCli, content_tree: MakeTree, tmp_path: Path, plain_tor: PlainTor, name: str
+    start_cli: StartCli, content_tree: MakeTree, tmp_path: Path, outside: Outside, name: str
 ) -> None:
     content = content_tree(big=2 * MIB)
     torrent = tmp_path / "theirs.torrent"
     make_torrent(content, torrent, FORMATS[name])
     with StockClient() as seeder:
         seeder.seed(torrent, content.parent)
-        peer = f"{plain_tor.publish(seeder.port)}:6881"
+        peer = outside.publish(seeder.port)
         getter = start_cli("get", str(torrent), "--peer", peer, "--dir", str(tmp_path / "get"))
         getter.complete()
     assert_same_tree(content, tmp_path / "get" / content.name)
@@ -63,7 +83,7 @@ def test_a_torrent_of_libtorrent_from_libtorrent_behind_an_onion(
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_metadata_comes_from_libtorrent_too(
-    start_cli: StartCli, content_tree: MakeTree, tmp_path: Path, plain_tor: PlainTor, name: str
+    start_cli: StartCli, content_tree: MakeTree, tmp_path: Path, outside: Outside, name: str
 ) -> None:
     content = content_tree(big=2 * MIB)
     torrent = tmp_path / "theirs.torrent"
@@ -71,7 +91,7 @@ def test_metadata_comes_from_libtorrent_too(
     link = lt.make_magnet_uri(lt.torrent_info(str(torrent)))
     with StockClient() as seeder:
         seeder.seed(torrent, content.parent)
-        peer = f"{plain_tor.publish(seeder.port)}:6881"
+        peer = outside.publish(seeder.port)
         getter = start_cli("get", link, "--peer", peer, "--dir", str(tmp_path / "get"))
         getter.complete()
     assert_same_tree(content, tmp_path / "get" / content.name)
@@ -82,19 +102,18 @@ def test_libtorrent_fetches_from_our_onion(
     start_cli: StartCli,
     content_tree: MakeTree,
     tmp_path: Path,
-    plain_tor: PlainTor,
+    outside: Outside,
     by: str,
 ) -> None:
     content = content_tree(big=2 * MIB)
     torrent = tmp_path / "ours.torrent"
     seeder = start_cli("seed", str(content), "--output", str(torrent))
     ready = seeder.wait_event("ready")
-    reply = plain_tor.controller.msg(f"MAPADDRESS 0.0.0.0={ready['onion']}")
-    address = str(reply).partition("=")[0].strip()
+    address = outside.virtual_ip(ready["onion"])
     proxy = {
         "proxy_type": lt.proxy_type_t.socks5,
         "proxy_hostname": "127.0.0.1",
-        "proxy_port": plain_tor.socks_port,
+        "proxy_port": outside.tor.port("Socks"),
         "proxy_peer_connections": True,
         "proxy_hostnames": True,
     }
