@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from tor_control.config import TorConfig
 from tor_control.control_connection import ControlConnection
+from tor_control.keeper_process import KeeperProcess
 from tor_control.launch import LaunchedTor, find_tor, launch_tor
 from tor_control.nursery import open_plain_nursery
 
@@ -12,8 +13,9 @@ from tor_control.nursery import open_plain_nursery
 @asynccontextmanager
 async def launched(config: TorConfig) -> AsyncIterator[LaunchedTor]:
     async with AsyncExitStack() as stack, open_plain_nursery() as nursery:
-        program = await find_tor(config.binary, config.environment)
-        yield await launch_tor(config, program, stack, nursery)
+        process = stack.enter_context(KeeperProcess())
+        program = await find_tor(config.binary, config.environment, process)
+        yield await launch_tor(config, program, process, stack, nursery)
         nursery.cancel_scope.cancel()
 
 

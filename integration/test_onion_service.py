@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -205,7 +206,9 @@ async def test_other_isolation_other_circuit(config: TorConfig) -> None:
             await stream.aclose()
 
 
-async def test_the_same_address_again_on_another_connection(config: TorConfig) -> None:
+async def test_the_same_address_again_on_another_connection(
+    config: TorConfig, tmp_path: Path
+) -> None:
     key = OnionKey.from_seed(secrets.token_bytes(32))
     async with (
         two_tors(config) as (here, there),
@@ -214,13 +217,13 @@ async def test_the_same_address_again_on_another_connection(config: TorConfig) -
     ):
         async with control_of(here) as first:
             service = await stack.enter_async_context(
-                publish(first, LiveStreams(), key=key, port=4321)
+                publish(first, LiveStreams(), key=key, port=4321, folder=tmp_path)
             )
         # The first connection has ended, and the service with it.
         await service.republish(second)
         assert (service.address, service.port) == (key.address, 4321)
         with pytest.raises(PublishFailed, match="in use already"):
-            async with publish(second, LiveStreams(), key=key):
+            async with publish(second, LiveStreams(), key=key, folder=tmp_path):
                 pass
         near, far = await meet(there, service, "again")
         async with near, far:
@@ -232,7 +235,7 @@ async def test_a_loopback_target_and_limits(config: TorConfig) -> None:
     async with (
         two_tors(config) as (here, there),
         control_of(here) as control,
-        publish(control, LiveStreams(), unix_target=False, limits=limits) as service,
+        publish(control, LiveStreams(), limits=limits) as service,
     ):
         assert service.listener.target.startswith("127.0.0.1:")
         near, far = await meet(there, service, "limited")

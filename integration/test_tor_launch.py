@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from tor_control.errors import (
     TorTooOld,
 )
 from tor_control.events import Bootstrap, Connected, TorEvent
-from tor_control.launch import LaunchedTor, find_tor
-from tor_control.tor_slot import MAX_SOCKET_PATH
+from tor_control.keeper_process import KeeperProcess
+from tor_control.launch import LaunchedTor, TorProgram, find_tor
 
 PATIENCE = 20.0
 """Seconds for anything here; each takes a fraction of one on a machine with nothing else to do."""
@@ -68,17 +68,27 @@ async def wait_gone(*pids: int) -> None:
 
 
 def everything_of(state: Path) -> list[int]:
-    """Processes whose command line names this folder: tors and keepers."""
-    found = []
+    """Tors whose command line names this folder, and the keepers of ours and of theirs."""
+    commands: dict[int, bytes] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if str(state).encode() in command and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-    return [pid for pid in found if is_running(pid)]
+        if entry.name.isdigit() and is_running(int(entry.name)):
+            with suppress(OSError):
+                commands[int(entry.name)] = (entry / "cmdline").read_bytes()
+    named = {pid for pid, command in commands.items() if str(state).encode() in command}
+    starters = {os.getpid(), *named}
+    keepers = {
+        pid
+        for pid, command in commands.items()
+        if b"keeper.py" in command and parent_of(pid) in starters
+    }
+    return sorted((named | keepers) - {os.getpid()})
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return None
 
 
 async def test_it_listens_on_unix_sockets_only_and_ends(config: TorConfig) -> None:
@@ -188,7 +198,7 @@ async def test_a_long_path_gets_its_sockets_elsewhere(config: TorConfig, tmp_pat
     config.state.parent.mkdir()
     async with connected(config) as (tor, _):
         folder = Path(tor.control.path).parent
-        assert len(tor.control.path) <= MAX_SOCKET_PATH
+        assert len(tor.control.path) <= 100
         assert folder.stat().st_mode & 0o777 == 0o700
         os.kill(pid_of(tor), signal.SIGKILL)  # so that tor cannot remove them
     assert not folder.exists()
@@ -240,13 +250,18 @@ def a_program(folder: Path, script: str) -> str:
 
 async def test_programs_that_will_not_do(tmp_path: Path) -> None:
     environment = dict(os.environ)
+
+    async def find(binary: str) -> TorProgram:
+        with KeeperProcess() as process:
+            return await find_tor(binary, environment, process)
+
     with pytest.raises(TorNotFound, match="correct --tor-binary"):
-        await find_tor(str(tmp_path / "missing"), environment)
+        await find(str(tmp_path / "missing"))
     with pytest.raises(TorTooOld, match=r"0\.4\.6\.12"):
-        await find_tor(a_program(tmp_path, "echo 'Tor version 0.4.6.12 (git-1).'"), environment)
+        await find(a_program(tmp_path, "echo 'Tor version 0.4.6.12 (git-1).'"))
     with pytest.raises(TorLaunchFailed, match="no Tor that works"):
-        await find_tor(a_program(tmp_path, "echo hello"), environment)
-    found = await find_tor(a_program(tmp_path, "echo 'Tor version 0.5.0.1-alpha.'"), environment)
+        await find(a_program(tmp_path, "echo hello"))
+    found = await find(a_program(tmp_path, "echo 'Tor version 0.5.0.1-alpha.'"))
     assert found.version == (0, 5, 0, 1)
 
 
@@ -305,7 +320,8 @@ async def child(config: TorConfig) -> AsyncIterator[Child]:
     try:
         with trio.fail_after(PATIENCE):
             tor = int(await process.stdout.receive_some())
-        [keeper] = set(everything_of(config.state)) - {tor, process.pid}
+        keeper = parent_of(tor)
+        assert keeper is not None
         yield Child(process, tor, keeper, config.state / "tor/1")
     finally:
         process.kill()

@@ -87,13 +87,21 @@ class AttachedTor:
         control: Where its control port is.
         socks: Where its SOCKS port is.
         credentials: What opens the control port.
+        sockets: A folder for our sockets that it can reach, if there is one.
     """
 
     is_launched = False
 
-    def __init__(self, control: Endpoint, socks: Endpoint, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        control: Endpoint,
+        socks: Endpoint,
+        credentials: Credentials,
+        sockets: Path | None = None,
+    ) -> None:
         self.control = control
         self.socks = socks
+        self.sockets = sockets
         self._credentials = credentials
 
     async def connect(self) -> ControlConnection:
@@ -106,9 +114,14 @@ class AttachedTor:
 
 
 async def attach_tor(
-    control: Endpoint, environment: TorEnvironment
+    control: Endpoint, environment: TorEnvironment, sockets: Path | None = None
 ) -> tuple[AttachedTor, ControlConnection]:
     """Log in to the tor at this place.
+
+    Args:
+        control: The place.
+        environment: What the ``TOR_*`` variables say.
+        sockets: A folder that only this user can enter; used if tor is this user's.
 
     Returns:
         The tor, and the first connection to it, which the caller closes.
@@ -133,11 +146,12 @@ async def attach_tor(
     except BaseException:
         await connection.aclose()
         raise
-    return AttachedTor(control, socks, credentials), connection
+    reachable = sockets if is_this_users(control) else None
+    return AttachedTor(control, socks, credentials, reachable), connection
 
 
 async def attach_to_first(
-    places: Iterable[Endpoint], environment: TorEnvironment
+    places: Iterable[Endpoint], environment: TorEnvironment, sockets: Path | None = None
 ) -> tuple[AttachedTor, ControlConnection]:
     """Log in to the first tor that lets us in.
 
@@ -153,7 +167,7 @@ async def attach_to_first(
     refused: TorError | None = None
     for place in places:
         try:
-            return await attach_tor(place, environment)
+            return await attach_tor(place, environment, sockets)
         except ControlUnreachable:
             continue
         except (ControlFailed, TorTooOld) as error:
@@ -172,6 +186,19 @@ def require_near(endpoint: Endpoint) -> None:
             f"{endpoint} is on another machine, and everybody between could read along; "
             "use a Tor on this one, through 127.0.0.1 or a Unix socket."
         )
+
+
+def is_this_users(control: Endpoint) -> bool:
+    """Whether tor runs as we do, on Unix sockets, so that it can reach ours too.
+
+    The system's own cannot: another user's files are closed to it, and often even /tmp is its own.
+    """
+    if not isinstance(control, UnixEndpoint):
+        return False
+    try:
+        return Path(control.path).stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 async def _find_socks(connection: ControlConnection, control: Endpoint) -> Endpoint:

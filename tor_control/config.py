@@ -4,6 +4,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tor_control.keeper_process import KeeperProcess
 
 MINIMUM_VERSION = (0, 4, 7)
 """The oldest tor with congestion control (proposal 324), without which an onion is slow."""
@@ -23,6 +27,10 @@ class TorConfig:
         state: The folder that is kept between runs; tor's own is ``tor/N`` in it.
         allow_private_addresses: Dial private addresses too. Only for tests on a private network.
         onion_only: A launched tor refuses everything but onion services.
+        keeper: What starts tor, where this process may not start anything any more; it stays the
+            caller's. None starts one.
+        sockets: A folder for sockets that only we can enter, where those in `state` cannot be:
+            their paths would be too long, or tor is not ours. Who gives it removes it.
         stall_after: Seconds without progress of the bootstrap until ``BootstrapStalled``.
         environment: Where the ``TOR_*`` variables are looked up.
     """
@@ -33,5 +41,7 @@ class TorConfig:
     state: Path
     allow_private_addresses: bool = False
     onion_only: bool = False
+    keeper: "KeeperProcess | None" = None
+    sockets: Path | None = None
     stall_after: float = STALL_AFTER
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)

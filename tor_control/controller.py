@@ -68,7 +68,9 @@ class Tor:
     ) -> None:
         self.is_launched = source.is_launched
         self.endpoints = frozenset({source.control, source.socks})
-        """Where this process connects to for as long as tor is open: what a guard allows."""
+        """Where this process connects to for as long as tor is open: what the guard allows."""
+        self.listens_on_loopback = source.sockets is None
+        self._sockets = source.sockets
         own_ports = {one.port for one in self.endpoints if isinstance(one, TcpEndpoint)}
         policy = AddressPolicy(
             allow_private=config.allow_private_addresses,
@@ -171,7 +173,7 @@ class Tor:
                         self._dialer.streams,
                         key=key,
                         port=port,
-                        unix_target=self.is_launched,
+                        folder=self._sockets,
                         limits=limits,
                     )
                 )
@@ -248,7 +250,17 @@ async def open_tor(
         source, connection = await find_source(config, stack, nursery)
         tor = Tor(source, connection, config, on_event)
         stack.push_async_callback(tor.aclose)
-        on_event(Connected(tor.version, tor.is_launched, str(source.control)))
+        if config.keeper is not None and not tor.is_launched:
+            config.keeper.start_nothing()
+        on_event(
+            Connected(
+                tor.version,
+                tor.is_launched,
+                str(source.control),
+                tor.endpoints,
+                tor.listens_on_loopback,
+            )
+        )
         if not tor.is_launched and (config.extra_torrc or config.binary):
             on_event(Warning_("This Tor is not ours, so --torrc and --tor-binary have no effect."))
         await wait_bootstrapped(connection, on_event, stall_after=config.stall_after)

@@ -10,6 +10,7 @@ from tor_control.config import TorConfig
 from tor_control.control_connection import ControlConnection
 from tor_control.endpoints import TorEnvironment, parse_endpoint, parse_environment
 from tor_control.errors import TorError, TorLaunchFailed, TorNotFound, TorTooOld
+from tor_control.keeper_process import KeeperProcess
 from tor_control.supervisor import Source
 
 AUTO = "auto"
@@ -35,13 +36,13 @@ async def find_source(
     environment = parse_environment(config.environment)
     system = detect_system()
     if config.where not in {AUTO, LAUNCH}:
-        return await attach_tor(parse_endpoint(config.where), environment)
+        return await attach_tor(parse_endpoint(config.where), environment, config.sockets)
     if config.where == LAUNCH or _wants_our_own(config):
         return await _launch(config, system, stack, nursery)
     if environment.control is not None:
-        return await attach_tor(environment.control, environment)
+        return await attach_tor(environment.control, environment, config.sockets)
     if system is not System.OTHER:
-        return await attach_to_first(usual_places(system), environment)
+        return await attach_to_first(usual_places(system), environment, config.sockets)
     return await _launch_or_attach(config, environment, stack, nursery)
 
 
@@ -58,7 +59,7 @@ async def _launch_or_attach(
     except (TorNotFound, TorTooOld) as error:
         unusable: TorError = error
     try:
-        return await attach_to_first(usual_places(System.OTHER), environment)
+        return await attach_to_first(usual_places(System.OTHER), environment, config.sockets)
     except TorNotFound:
         raise unusable from None
 
@@ -80,6 +81,7 @@ async def _launch(
         launch_tor,
     )
 
-    program = await find_tor(config.binary, config.environment)
-    source = await launch_tor(config, program, stack, nursery)
+    process = config.keeper or stack.enter_context(KeeperProcess())
+    program = await find_tor(config.binary, config.environment, process)
+    source = await launch_tor(config, program, process, stack, nursery)
     return source, await source.connect()

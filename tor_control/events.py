@@ -6,6 +6,8 @@ ours; none holds an address.
 
 from dataclasses import dataclass
 
+from tor_control.endpoints import Endpoint
+
 
 @dataclass(frozen=True, slots=True)
 class Connected:
@@ -15,11 +17,15 @@ class Connected:
         version: Tor's own, for example ``0.4.9.11``.
         is_launched: Whether it is a tor of ours.
         place: Where its control endpoint is, as ``tcp:HOST:PORT`` or ``unix:PATH``.
+        endpoints: All that this process connects to from now on, also when tor comes back.
+        listens_on_loopback: Onion services come in on a TCP port of ours, and not on Unix sockets.
     """
 
     version: str
     is_launched: bool
     place: str
+    endpoints: frozenset[Endpoint]
+    listens_on_loopback: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,22 @@ to peers gives up the power to start programs (and to open internet sockets) bef
 first byte. The keeper keeps that power, and for that reason reads nothing from the network: its
 only input is the pipe on its standard input, from the process that started it.
 
-Three rules: nothing of this package is imported, so that it starts in a few milliseconds; tor's
-output is always drained, because a full pipe would freeze tor; and when standard input ends, for
-whatever reason (``kill -9`` of the other side included), tor is ended and then the keeper.
+Four rules: nothing of this package is imported, so that it starts in a few milliseconds; tor's
+output is always drained, because a full pipe would freeze tor; when standard input ends, for
+whatever reason (``kill -9`` of the other side included), tor is ended and then the keeper; and what
+it starts is decided once, before the other side has read a byte from strangers, so that whoever
+takes that process over cannot have another program started here.
 
-Usage::
+Commands on standard input, each a line that ends in N, followed by N bytes:
 
-    keeper.py LOG FOLDER TOR [ARGUMENT...]
-
-``LOG`` gets tor's output and stays small; ``FOLDER``, where it is not empty, is a folder of sockets
-that is removed at the end. Commands on standard input, each a line:
-
-- ``start N``, followed by N bytes: end the tor that runs, if one does, and start one with these
-  bytes on its standard input. The answer is ``started PID`` or ``failed REASON``.
+- ``version N``, a path: ask this tor for its version; the answer is ``version TEXT`` or ``failed``.
+- ``folder N``, a path: a folder of sockets, to be removed at the end.
+- ``prepare N``, LOG, TORRC and the program with its arguments, with zero bytes between them: what
+  ``start`` will start, with TORRC on its standard input. LOG gets its output and stays small.
+  Nothing at all is fine too; nothing can be started then. After this, only ``start`` is known, and
+  anything else ends the keeper.
+- ``start 0``: end the tor that runs, if one does, and start one. The answer is ``started PID`` or
+  ``failed REASON``.
 
 Besides the answers, ``exited PID STATUS`` is written to standard output when a tor has ended.
 """
@@ -33,6 +36,8 @@ import time
 LOG_LIMIT = 256 * 1024  # bytes; then the log moves to LOG.old, so two such files are the most
 END_GRACE = 2.0  # seconds between asking tor to end and killing it; a client needs a few hundredths
 READ_SIZE = 65536  # bytes; what a pipe holds on Linux
+VERSION_TIMEOUT = 10.0  # seconds for ``tor --version``, which takes a hundredth of one
+VERSION_PREFIX = "Tor version "
 
 
 class BoundedLog:
@@ -60,16 +65,14 @@ class BoundedLog:
 
 
 class Keeper:
-    """Holds at most one tor.
+    """Holds at most one tor."""
 
-    Args:
-        command: The program and its arguments.
-        log: Where its output goes.
-    """
-
-    def __init__(self, command: list[str], log: BoundedLog) -> None:
-        self._command = command
-        self._log = log
+    def __init__(self) -> None:
+        self._is_prepared = False
+        self._command: list[str] = []
+        self._torrc = b""
+        self._log: BoundedLog | None = None
+        self._folder = ""
         self._tor: subprocess.Popen[bytes] | None = None
         self._input = bytearray()
         self._input_ended = False
@@ -81,18 +84,47 @@ class Keeper:
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Obey until standard input ends; no tor of ours is left then."""
+        """Obey until standard input ends, or says what it must not; no tor of ours is left then."""
         try:
             while (line := self._next_line()) is not None:
-                if line.startswith(b"start "):
-                    self._start(self._next_bytes(int(line.removeprefix(b"start "))))
+                verb, _, size = line.partition(b" ")
+                content = self._next_bytes(int(size))
+                if self._input_ended or not self._obey(verb, content):
+                    break  # half a command must not start anything
         finally:
             self._end_tor()
+            if self._folder:
+                _remove_sockets(self._folder)
 
-    def _start(self, configuration: bytes) -> None:
+    def _obey(self, verb: bytes, content: bytes) -> bool:
+        if verb == b"start":
+            self._start()
+        elif self._is_prepared:
+            return False
+        elif verb == b"prepare":
+            self._prepare(content)
+        elif verb == b"folder":
+            self._folder = os.fsdecode(content)
+        elif verb == b"version":
+            _report(_ask_version(os.fsdecode(content)))
+        else:
+            return False
+        return True
+
+    def _prepare(self, content: bytes) -> None:
+        self._is_prepared = True
+        if content:
+            log, self._torrc, *command = content.split(b"\0")
+            self._log = BoundedLog(os.fsdecode(log))
+            self._command = [os.fsdecode(word) for word in command]
+
+    def _start(self) -> None:
         self._end_tor()
         if self._input_ended:
-            return  # half a configuration must not start anything
+            return
+        if not self._command:
+            _report("failed nothing is prepared")
+            return
         try:
             self._tor = subprocess.Popen(
                 self._command,
@@ -108,7 +140,7 @@ class Keeper:
         assert self._tor.stdout is not None  # noqa: S101 - likewise
         os.set_blocking(self._tor.stdout.fileno(), False)
         try:
-            self._tor.stdin.write(configuration)
+            self._tor.stdin.write(self._torrc)
             self._tor.stdin.close()
         except BrokenPipeError:
             pass  # it has ended already; its exit is reported in a moment
@@ -158,7 +190,7 @@ class Keeper:
 
     def _drain(self) -> None:
         output = self._tor.stdout if self._tor else None
-        if output is None or output.closed:
+        if output is None or output.closed or self._log is None:
             return
         try:
             while data := os.read(output.fileno(), READ_SIZE):
@@ -178,34 +210,45 @@ class Keeper:
             _report(f"exited {pid} {status}")
 
 
+def _ask_version(program: str) -> str:
+    """Answer with what a tor says of itself; it writes nothing and talks to nobody then."""
+    try:
+        run = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=VERSION_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "failed"
+    for line in run.stdout.decode("utf-8", "replace").splitlines():
+        if line.startswith(VERSION_PREFIX):
+            return "version " + line.removeprefix(VERSION_PREFIX)
+    return "failed"
+
+
 def _report(line: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # then standard input is about to end as well
         os.write(sys.stdout.fileno(), line.encode() + b"\n")
 
 
 def _remove_sockets(folder: str) -> None:
-    """Remove a folder that holds nothing but sockets; tor leaves them when it is killed."""
+    """Remove a folder that holds nothing but sockets, and folders of them.
+
+    Tor leaves them when it is killed, and so does who started us.
+    """
     try:
         for entry in os.scandir(folder):
-            os.unlink(entry.path)  # noqa: PTH108 - pathlib takes 10 ms
+            if entry.is_dir(follow_symlinks=False):
+                _remove_sockets(entry.path)
+            else:
+                os.unlink(entry.path)  # noqa: PTH108 - pathlib takes 10 ms
         os.rmdir(folder)  # noqa: PTH106 - likewise
     except OSError:
         pass
 
 
-def main(arguments: list[str]) -> None:
-    """Run until standard input ends.
-
-    Args:
-        arguments: LOG, FOLDER (or an empty string), and the command of tor.
-    """
-    log, folder, *command = arguments
-    try:
-        Keeper(command, BoundedLog(log)).run()
-    finally:
-        if folder:
-            _remove_sockets(folder)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    Keeper().run()

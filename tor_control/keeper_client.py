@@ -1,27 +1,19 @@
-"""Our side of the keeper: start it, have tor started, learn of tor's end, end both.
+"""The keeper in the event loop: have tor started, learn of tor's end, end both.
 
-Two rules. The keeper is started before the process gives anything up, and is the only program that
-is started after ``tor --version``. And :meth:`Keeper.aclose` always finishes within a few seconds
-and leaves neither the keeper nor tor behind.
+Two rules. What is started was decided before (``keeper_process.py``). And :meth:`Keeper.aclose`
+always finishes within a few seconds and leaves neither the keeper nor tor behind.
 """
 
-import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import trio
 
 from tor_control.errors import TorLaunchFailed
-
-KEEPER_PROGRAM = Path(__file__).with_name("keeper.py")
+from tor_control.keeper_process import END_TIMEOUT, KeeperProcess
 
 START_TIMEOUT = 10.0
 """Seconds for an answer; ending the tor before takes up to two of them."""
-
-END_TIMEOUT = 3.0
-"""Seconds for the keeper to end tor (two, then it kills) and itself."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,48 +39,21 @@ class _Answer:
 
 
 class Keeper(trio.abc.AsyncResource):
-    """A keeper that runs; made by :meth:`open`.
+    """A keeper that runs and knows what to start.
 
     :meth:`read_reports` has to run as a task for as long as it is used.
+
+    Args:
+        process: It belongs to this object from now on.
     """
 
-    def __init__(self, process: trio.Process) -> None:
-        assert process.stdin is not None  # noqa: S101 - for the type checker: they are pipes
-        assert process.stdout is not None  # noqa: S101 - likewise
+    def __init__(self, process: KeeperProcess) -> None:
         self._process = process
-        self._commands = process.stdin
-        self._reports = process.stdout
+        commands, reports = process.take_pipes()
+        self._commands = trio.lowlevel.FdStream(commands)
+        self._reports = trio.lowlevel.FdStream(reports)
         self._answer = _Answer()
         self._gone = False
-
-    @classmethod
-    async def open(cls, command: list[str], *, log: Path, socket_folder: Path | None) -> "Keeper":
-        """Start the keeper, in a session of its own: Ctrl-C is for us, and we tell the others.
-
-        Args:
-            command: Tor and its arguments.
-            log: Where tor's output goes.
-            socket_folder: A folder of sockets that is removed at the end.
-
-        Raises:
-            TorLaunchFailed: It could not be started.
-        """
-        try:
-            process = await trio.lowlevel.open_process(
-                [
-                    *(sys.executable, "-I", "-S", str(KEEPER_PROGRAM)),
-                    *(str(log), str(socket_folder or ""), *command),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise TorLaunchFailed(
-                f"The helper that starts Tor could not be started ({error.strerror}); try again."
-            ) from error
-        return cls(process)
 
     @property
     def pid(self) -> int:
@@ -100,20 +65,16 @@ class Keeper(trio.abc.AsyncResource):
         """The tor that was started last."""
         return self._answer.run
 
-    async def start(self, torrc: str) -> TorRun:
+    async def start(self) -> TorRun:
         """End the tor that runs, if one does, and start one.
-
-        Args:
-            torrc: Its configuration.
 
         Raises:
             TorLaunchFailed: The program cannot be started, or the keeper is gone.
         """
-        configuration = torrc.encode("utf-8", "surrogateescape")
         await trio.lowlevel.checkpoint()
         answer = self._answer = _Answer()
         with trio.move_on_after(START_TIMEOUT), suppress(trio.BrokenResourceError):
-            await self._commands.send_all(b"start %d\n" % len(configuration) + configuration)
+            await self._commands.send_all(b"start 0\n")
             if not self._gone:
                 await answer.given.wait()
         if answer.run is not None:
@@ -154,8 +115,7 @@ class Keeper(trio.abc.AsyncResource):
         with trio.CancelScope(shield=True):
             await self._commands.aclose()
             with trio.move_on_after(END_TIMEOUT):
-                await self._process.wait()
-            if self._process.returncode is None:
-                self._process.kill()
-                await self._process.wait()
+                await trio.to_thread.run_sync(self._process.wait, abandon_on_cancel=True)
+            self._process.kill()  # which does nothing to one that has ended
+            await trio.to_thread.run_sync(self._process.wait)
             await self._reports.aclose()

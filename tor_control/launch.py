@@ -1,14 +1,13 @@
 """A private tor of our own: find the program, give it a folder, start it, start it again.
 
-Three rules. Nothing but tor and the keeper is ever started, and after :func:`launch_tor` has
-returned only the keeper starts anything. Tor listens on Unix sockets in a folder of our own, under
-the same paths for as long as we run, so that a guard can let through these and nothing else. And it
-belongs to us twice over: it ends when its control connection does (TAKEOWNERSHIP), and when we do.
+Three rules. Only the keeper starts anything, for this process may have given that up. Tor listens
+on Unix sockets in a folder of our own, under the same paths for as long as we run: the guard lets
+through these and nothing else. And it belongs to us twice over: it ends when its control connection
+does (TAKEOWNERSHIP), and when we do.
 """
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -29,14 +28,16 @@ from tor_control.errors import (
     TorTooOld,
 )
 from tor_control.keeper_client import Keeper, TorRun
-from tor_control.tor_slot import TorSlot, choose_socket_folder, take_slot
+from tor_control.keeper_process import KeeperProcess
+from tor_control.listener import remove_left_listeners
+from tor_control.tor_slot import TorSlot, has_room_for_sockets, make_socket_folder, take_slot
 from tor_control.torrc import Torrc
 
 USUAL_FOLDERS = ("/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/local/bin")
 """Where tor often is although PATH does not say so."""
 
-VERSION_TIMEOUT = 10.0
-"""Seconds for ``tor --version``."""
+CONTROL_SOCKET = "control"
+SOCKS_SOCKET = "socks"
 
 CONTROL_TIMEOUT = 30.0
 """Seconds until a tor that has started must let us in; it takes a tenth of one."""
@@ -58,12 +59,15 @@ class TorProgram:
     version: tuple[int, ...]
 
 
-async def find_tor(binary: str | None, environment: Mapping[str, str]) -> TorProgram:
+async def find_tor(
+    binary: str | None, environment: Mapping[str, str], process: KeeperProcess
+) -> TorProgram:
     """Find the tor program and ask for its version.
 
     Args:
         binary: What the user named: a path, or a name on PATH.
         environment: Has PATH.
+        process: Asks it.
 
     Raises:
         TorNotFound: There is none.
@@ -76,7 +80,10 @@ async def find_tor(binary: str | None, environment: Mapping[str, str]) -> TorPro
         if binary is None:
             raise TorNotFound
         raise TorNotFound(f"There is no program {binary}; correct --tor-binary or leave it out.")
-    version = await _ask_version(path)
+    answer = await trio.to_thread.run_sync(process.ask_version, path, abandon_on_cancel=True)
+    if answer is None:
+        raise TorLaunchFailed(f"{path} is no Tor that works; correct --tor-binary or reinstall it.")
+    version = parse_version(answer)
     if version < MINIMUM_VERSION:
         raise TorTooOld(
             f"{path} has version {'.'.join(map(str, version))}, which is too old; "
@@ -85,42 +92,23 @@ async def find_tor(binary: str | None, environment: Mapping[str, str]) -> TorPro
     return TorProgram(path, version)
 
 
-async def _ask_version(path: str) -> tuple[int, ...]:
-    failure = TorLaunchFailed(f"{path} is no Tor that works; correct --tor-binary or reinstall it.")
-    with trio.move_on_after(VERSION_TIMEOUT):
-        try:
-            result = await trio.run_process(
-                [path, "--version"],
-                capture_stdout=True,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
-        except OSError as error:
-            raise failure from error
-        prefix = "Tor version "
-        for line in result.stdout.decode("utf-8", "replace").splitlines():
-            if line.startswith(prefix):
-                return parse_version(line.removeprefix(prefix))
-    raise failure
-
-
 class LaunchedTor:
     """A tor of our own; made by :func:`launch_tor`.
 
     Args:
         keeper: Starts it.
         slot: Its folder.
-        torrc: Its configuration.
+        sockets: The folder of its control and SOCKS sockets, which is ours alone.
     """
 
     is_launched = True
 
-    def __init__(self, keeper: Keeper, slot: TorSlot, torrc: Torrc) -> None:
+    def __init__(self, keeper: Keeper, slot: TorSlot, sockets: Path) -> None:
         self._keeper = keeper
         self._slot = slot
-        self._torrc = torrc
-        self.control = UnixEndpoint(str(torrc.control))
-        self.socks = UnixEndpoint(str(torrc.socks))
+        self.sockets = sockets
+        self.control = UnixEndpoint(str(sockets / CONTROL_SOCKET))
+        self.socks = UnixEndpoint(str(sockets / SOCKS_SOCKET))
 
     @property
     def run(self) -> TorRun | None:
@@ -134,7 +122,7 @@ class LaunchedTor:
             TorLaunchFailed: It did not start, with its reason where it gave one.
             AuthenticationFailed: Its cookie cannot be read.
         """
-        run = await self._keeper.start(self._torrc.text())
+        run = await self._keeper.start()
         async with AsyncExitStack() as stack:
             connection = await self._log_in(run)
             stack.push_async_callback(connection.aclose)
@@ -146,7 +134,7 @@ class LaunchedTor:
         return connection
 
     async def _log_in(self, run: TorRun) -> ControlConnection:
-        credentials = Credentials(cookie_file=str(self._torrc.cookie))
+        credentials = Credentials(cookie_file=str(self._slot.cookie))
         with trio.move_on_after(CONTROL_TIMEOUT):
             while not run.ended.is_set():
                 await trio.sleep(CONTROL_POLL)
@@ -169,13 +157,18 @@ class LaunchedTor:
 
 
 async def launch_tor(
-    config: TorConfig, program: TorProgram, stack: AsyncExitStack, nursery: trio.Nursery
+    config: TorConfig,
+    program: TorProgram,
+    process: KeeperProcess,
+    stack: AsyncExitStack,
+    nursery: trio.Nursery,
 ) -> LaunchedTor:
     """Prepare everything for a tor of our own; :meth:`LaunchedTor.connect` starts it.
 
     Args:
         config: What the user chose.
         program: The tor to start.
+        process: Starts it.
         stack: Ends the keeper, and tor with it, when it is unwound.
         nursery: Where the keeper's reports are read.
 
@@ -185,10 +178,11 @@ async def launch_tor(
     extra = _read_extra(config.extra_torrc)
     slot = await take_slot(config.state)
     stack.callback(slot.release)
-    folder, is_temporary = choose_socket_folder(slot, config.environment)
+    remove_left_listeners(slot.folder)
+    sockets = config.sockets or _socket_folder(config, slot, process)
     torrc = Torrc(
-        control=folder / "control",
-        socks=folder / "socks",
+        control=sockets / CONTROL_SOCKET,
+        socks=sockets / SOCKS_SOCKET,
         cookie=slot.cookie,
         pid_file=slot.pid_file,
         owner=os.getpid(),
@@ -196,17 +190,26 @@ async def launch_tor(
         allow_private_addresses=config.allow_private_addresses,
         extra=extra,
     )
-    keeper = await Keeper.open(
+    process.prepare(
         [
             *(program.path, "-f", "-", "--defaults-torrc", os.devnull),
             *("--DataDirectory", str(slot.data)),  # here, so that a stale tor can be recognised
         ],
+        torrc=torrc.text(),
         log=slot.log,
-        socket_folder=folder if is_temporary else None,
     )
+    keeper = Keeper(process)
     stack.push_async_callback(_end, keeper, slot)
     nursery.start_soon(keeper.read_reports)
-    return LaunchedTor(keeper, slot, torrc)
+    return LaunchedTor(keeper, slot, sockets)
+
+
+def _socket_folder(config: TorConfig, slot: TorSlot, process: KeeperProcess) -> Path:
+    if has_room_for_sockets(config.state):
+        return slot.folder
+    folder = make_socket_folder(config.environment)
+    process.will_remove(folder)
+    return folder
 
 
 async def _end(keeper: Keeper, slot: TorSlot) -> None:

@@ -32,7 +32,8 @@ MAX_PATH_LENGTH = 100
 BACKLOG = 128
 """Connections that wait to be accepted; tor opens one for each stream of a remote peer."""
 _SOCKET_NAME = "s"
-_FALLBACK_PARENT = Path("/tmp")  # noqa: S108  # mkdtemp makes a folder there that is ours alone
+_FOLDER_PREFIX = "to-"
+_RANDOM_LENGTH = 8  # characters that mkdtemp adds
 # ADD_ONION takes no blanks in a target, quoted or not.
 _PLAIN_PATH = re.compile(r"[!-~]+", re.ASCII)
 
@@ -100,21 +101,20 @@ class OnionListener(trio.abc.Listener[TorStream]):
         await trio.lowlevel.checkpoint()
 
 
-def listen_unix(streams: LiveStreams, parent: Path | None = None) -> OnionListener:
+def listen_unix(streams: LiveStreams, parent: Path) -> OnionListener:
     """Listen on a Unix socket in a new folder of its own.
 
     Args:
         streams: The register that accepted streams go into.
-        parent: Where the folder is made; by default the system's place for temporary files.
+        parent: Where the folder is made.
 
     Raises:
         ListenFailed: No folder could be made there, or its path is too long or has blanks.
     """
-    places = [parent] if parent else [Path(tempfile.gettempdir()), _FALLBACK_PARENT]
-    for place in places:
-        with contextlib.suppress(OSError):
-            return _listen_below(place, streams)
-    raise ListenFailed
+    try:
+        return _listen_below(parent, streams)
+    except OSError as error:
+        raise ListenFailed from error
 
 
 def listen_loopback(streams: LiveStreams) -> OnionListener:
@@ -131,16 +131,31 @@ def listen_loopback(streams: LiveStreams) -> OnionListener:
     return OnionListener(listening, f"{host}:{port}", streams)
 
 
+def has_room(parent: Path) -> bool:
+    """Whether a listener can be below this folder, as far as its path is concerned."""
+    return _is_usable(parent / f"{_FOLDER_PREFIX}{'x' * _RANDOM_LENGTH}" / _SOCKET_NAME)
+
+
+def remove_left_listeners(parent: Path) -> None:
+    """Remove what is left of listeners in this folder; nobody may be listening in it any more."""
+    for folder in parent.glob(f"{_FOLDER_PREFIX}*"):
+        _remove(folder)
+
+
 def _listen_below(parent: Path, streams: LiveStreams) -> OnionListener:
-    folder = Path(tempfile.mkdtemp(prefix="to-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=parent))
     try:
-        path = str(folder / _SOCKET_NAME)
-        if len(path) > MAX_PATH_LENGTH or not _PLAIN_PATH.fullmatch(path):
+        if not _is_usable(folder / _SOCKET_NAME):
             raise OSError(errno.ENAMETOOLONG, "this path cannot be a socket's")
+        path = str(folder / _SOCKET_NAME)
         return OnionListener(_listening(socket.AF_UNIX, path), f"unix:{path}", streams, folder)
     except OSError:
         _remove(folder)
         raise
+
+
+def _is_usable(path: Path) -> bool:
+    return len(str(path)) <= MAX_PATH_LENGTH and _PLAIN_PATH.fullmatch(str(path)) is not None
 
 
 def _listening(family: int, address: str | tuple[str, int]) -> trio.socket.SocketType:

@@ -17,6 +17,7 @@ its own absence for tor's.
 
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 import trio
@@ -79,6 +80,11 @@ class Source(Protocol):
     @property
     def socks(self) -> Endpoint:
         """Where its SOCKS port is, also after a restart."""
+        ...
+
+    @property
+    def sockets(self) -> Path | None:
+        """Where it can reach Unix sockets of ours, if anywhere."""
         ...
 
     async def connect(self) -> ControlConnection:

@@ -18,13 +18,11 @@ from pathlib import Path
 
 import trio
 
+from tor_control import listener
 from tor_control.errors import TorLaunchFailed
 
 MAX_SLOTS = 64
 """More of us at once than anybody runs; a bound for the search."""
-
-MAX_SOCKET_PATH = 103
-"""Bytes of a Unix socket's path: 104 with the final zero on BSD and macOS, 108 on Linux."""
 
 STALE_TERM = 1.5
 STALE_KILL = 3.0
@@ -147,8 +145,9 @@ async def take_slot(state: Path) -> TorSlot:
     Raises:
         TorLaunchFailed: The folder cannot be used.
     """
+    make_state_folder(state)
     try:
-        root = _slots_folder(state)
+        root = _private_folder(_slots_folder(state))
         for number in range(1, MAX_SLOTS + 1):
             slot = _try_slot(root / str(number))
             if slot is None:
@@ -157,26 +156,23 @@ async def take_slot(state: Path) -> TorSlot:
                 return slot
             slot.release()
     except OSError as error:
-        raise TorLaunchFailed(
-            f"The folder {error.filename or state} cannot be used ({error.strerror}); "
-            "choose another with --state."
-        ) from error
+        raise _unusable(state, error) from error
     raise TorLaunchFailed(
         f"All {MAX_SLOTS} places for a Tor in {state} are taken; end some, or use another --state."
     )
 
 
-def choose_socket_folder(slot: TorSlot, environment: Mapping[str, str]) -> tuple[Path, bool]:
-    """Find a folder whose sockets have paths that are short enough.
+def has_room_for_sockets(state: Path) -> bool:
+    """Whether sockets can be in every slot: their paths have to be short and plain."""
+    return listener.has_room(_slots_folder(state) / str(MAX_SLOTS))
 
-    Returns:
-        The folder, readable by us only, and whether it is a temporary one that has to be removed.
+
+def make_socket_folder(environment: Mapping[str, str]) -> Path:
+    """Make a folder for sockets where temporary things are; others cannot enter it.
 
     Raises:
-        TorLaunchFailed: There is none.
+        TorLaunchFailed: There is no place for it.
     """
-    if _is_short_enough(slot.folder):
-        return slot.folder, False
     for root in (environment.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
         if not root:
             continue
@@ -184,8 +180,8 @@ def choose_socket_folder(slot: TorSlot, environment: Mapping[str, str]) -> tuple
             folder = Path(tempfile.mkdtemp(prefix="torrent-onion-", dir=root))
         except OSError:
             continue
-        if _is_short_enough(folder):
-            return folder, True
+        if listener.has_room(folder):
+            return folder
         folder.rmdir()
     raise TorLaunchFailed(
         "There is no folder for Tor's sockets with a short enough path; set TMPDIR to one, /tmp "
@@ -193,13 +189,27 @@ def choose_socket_folder(slot: TorSlot, environment: Mapping[str, str]) -> tuple
     )
 
 
-def _is_short_enough(folder: Path) -> bool:
-    return len(os.fsencode(folder / "control")) <= MAX_SOCKET_PATH
+def make_state_folder(state: Path) -> None:
+    """Make the folder that is kept between runs, if it is not there.
+
+    Raises:
+        TorLaunchFailed: It cannot be made.
+    """
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(state, error) from error
 
 
 def _slots_folder(state: Path) -> Path:
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return _private_folder(state.absolute() / "tor")
+    return state.absolute() / "tor"
+
+
+def _unusable(state: Path, error: OSError) -> TorLaunchFailed:
+    return TorLaunchFailed(
+        f"The folder {error.filename or state} cannot be used ({error.strerror}); "
+        "choose another with --state."
+    )
 
 
 def _try_slot(folder: Path) -> TorSlot | None:

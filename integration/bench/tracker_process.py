@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import trio
 
@@ -30,9 +31,12 @@ def resident_bytes(pid: int | str = "self") -> int:
 
 async def serve(kind: str) -> None:
     streams = LiveStreams()
-    async with listen_unix(streams) if kind == "unix" else listen_loopback(streams) as listener:
-        registry = SwarmRegistry()
-        async with open_tracker(TRACKER_URL, listener, registry):
+    with TemporaryDirectory() as folder:
+        is_unix = kind == "unix"
+        async with (
+            listen_unix(streams, Path(folder)) if is_unix else listen_loopback(streams) as listener,
+            open_tracker(TRACKER_URL, listener, SwarmRegistry()),
+        ):
             print(json.dumps({"target": listener.target}), flush=True)
             await trio.sleep_forever()
 

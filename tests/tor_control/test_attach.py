@@ -2,7 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from tor_control.attach import System, detect_system, require_near, usual_places
+from tor_control.attach import (
+    System,
+    detect_system,
+    is_this_users,
+    require_near,
+    usual_places,
+)
 from tor_control.endpoints import TcpEndpoint, UnixEndpoint
 from tor_control.errors import InvalidEndpoint
 
@@ -51,3 +57,15 @@ def test_where_a_tor_may_be() -> None:
 def test_other_machines_are_refused(host: str) -> None:
     with pytest.raises(InvalidEndpoint, match="another machine"):
         require_near(TcpEndpoint(host, 9051))
+
+
+def test_only_a_tor_of_this_user_can_reach_our_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = tmp_path / "control"
+    control.touch()
+    assert is_this_users(UnixEndpoint(str(control)))
+    monkeypatch.setattr("os.geteuid", lambda: control.stat().st_uid + 1)
+    assert not is_this_users(UnixEndpoint(str(control)))
+    assert not is_this_users(UnixEndpoint(str(tmp_path / "missing")))
+    assert not is_this_users(TcpEndpoint("127.0.0.1", 9051))

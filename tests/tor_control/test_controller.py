@@ -26,6 +26,7 @@ from tor_control.errors import (
     TorTooOld,
 )
 from tor_control.events import Connected, TorEvent, Warning_
+from tor_control.keeper_process import KeeperProcess
 
 
 def test_stem_is_not_imported_before_it_is_needed() -> None:
@@ -87,7 +88,13 @@ def attached(monkeypatch: pytest.MonkeyPatch) -> ControlConnection:
 async def test_the_facade(attached: ControlConnection, tmp_path: Path) -> None:
     events: list[TorEvent] = []
     async with open_tor(TorConfig(state=tmp_path), events.append) as tor:
-        assert events[0] == Connected("0.4.9.11", is_launched=False, place="tcp:127.0.0.1:4001")
+        assert events[0] == Connected(
+            "0.4.9.11",
+            is_launched=False,
+            place="tcp:127.0.0.1:4001",
+            endpoints=frozenset({CONTROL, SOCKS}),
+            listens_on_loopback=True,
+        )
         assert tor.version == "0.4.9.11"
         assert tor.endpoints == {CONTROL, SOCKS}
         assert tor.statistics().is_up
@@ -115,6 +122,26 @@ async def test_options_without_effect_are_told(attached: ControlConnection, tmp_
         assert any(isinstance(event, Warning_) for event in events)
 
 
+class IdleKeeper:
+    """Nothing is asked of it but to start nothing."""
+
+    def __init__(self) -> None:
+        self.is_disarmed = False
+
+    def start_nothing(self) -> None:
+        self.is_disarmed = True
+
+
+async def test_beside_anothers_tor_the_keeper_loses_its_power(
+    attached: ControlConnection, tmp_path: Path
+) -> None:
+    keeper = IdleKeeper()
+    at_event: list[bool] = []
+    config = TorConfig(state=tmp_path, keeper=cast("KeeperProcess", keeper))
+    async with open_tor(config, lambda _: at_event.append(keeper.is_disarmed)):
+        assert at_event[0]
+
+
 async def test_nothing_but_onions(attached: ControlConnection, tmp_path: Path) -> None:
     async with open_tor(TorConfig(state=tmp_path, onion_only=True)) as tor:
         with pytest.raises(AddressRefused, match="onion"):
@@ -136,20 +163,20 @@ class Discovery:
         monkeypatch.setattr("tor_control.launch.launch_tor", self.launch_tor)
 
     async def attach(
-        self, place: Endpoint, _environment: object
+        self, place: Endpoint, _environment: object, sockets: Path | None
     ) -> tuple[AttachedTor, ControlConnection]:
         await trio.lowlevel.checkpoint()
         self.tried.append(str(place))
         if place in self.attach_errors:
             raise self.attach_errors[place]
-        return AttachedTor(place, SOCKS, Credentials()), connection()
+        return AttachedTor(place, SOCKS, Credentials(), sockets), connection()
 
     async def attach_to_first(
-        self, places: Sequence[Endpoint], environment: object
+        self, places: Sequence[Endpoint], environment: object, sockets: Path | None
     ) -> tuple[AttachedTor, ControlConnection]:
         for place in places:
             try:
-                return await self.attach(place, environment)
+                return await self.attach(place, environment, sockets)
             except ControlUnreachable:
                 continue
         raise TorNotFound

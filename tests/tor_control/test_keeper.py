@@ -1,6 +1,5 @@
 """The keeper with shell scripts in tor's place."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,19 +21,25 @@ class Client:
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o700)
         self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-I", "-S", keeper.__file__),
-                *(str(self.log), socket_folder, str(program), "argument"),
-            ],
+            [sys.executable, "-I", "-S", keeper.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self.program = program
+        self.say("folder", socket_folder.encode())
 
-    def start(self, configuration: bytes = b"") -> str:
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"start %d\n" % len(configuration) + configuration)
-        self.process.stdin.flush()
+    def prepare(self, torrc: bytes = b"") -> None:
+        words = (str(self.log).encode(), torrc, str(self.program).encode(), b"argument")
+        self.say("prepare", b"\0".join(words))
+
+    def start(self) -> str:
+        self.say("start")
         return self.report()
+
+    def say(self, verb: str, content: bytes = b"") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{verb} {len(content)}\n".encode() + content)
+        self.process.stdin.flush()
 
     def report(self) -> str:
         assert self.process.stdout is not None
@@ -76,7 +81,8 @@ def test_the_configuration_arrives_and_the_exit_is_reported(
 ) -> None:
     client = Client(tmp_path, 'echo "$1"; cat; exit 3')
     clients.append(client)
-    pid = pid_in(client.start(b"DataDirectory x\nline two"))
+    client.prepare(b"DataDirectory x\nline two")
+    pid = pid_in(client.start())
     assert client.report() == f"exited {pid} 3"
     assert client.log.read_text() == "argument\nDataDirectory x\nline two"
     assert client.log.stat().st_mode & 0o777 == 0o600
@@ -86,6 +92,7 @@ def test_the_configuration_arrives_and_the_exit_is_reported(
 def test_everything_ends_with_standard_input(tmp_path: Path, clients: list[Client]) -> None:
     client = Client(tmp_path, "exec sleep 1000")
     clients.append(client)
+    client.prepare()
     pid = pid_in(client.start())
     assert is_running(pid)
     assert client.end() == 0
@@ -95,6 +102,7 @@ def test_everything_ends_with_standard_input(tmp_path: Path, clients: list[Clien
 def test_a_second_start_replaces_the_first(tmp_path: Path, clients: list[Client]) -> None:
     client = Client(tmp_path, "exec sleep 1000")
     clients.append(client)
+    client.prepare()
     first = pid_in(client.start())
     assert client.start() == f"exited {first} -15"
     second = pid_in(client.report())
@@ -105,6 +113,7 @@ def test_a_second_start_replaces_the_first(tmp_path: Path, clients: list[Client]
 def test_who_ignores_the_request_to_end_is_killed(tmp_path: Path, clients: list[Client]) -> None:
     client = Client(tmp_path, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
     clients.append(client)
+    client.prepare()
     pid = pid_in(client.start())
     while not client.log.exists() or "ready" not in client.log.read_text():
         assert client.process.poll() is None
@@ -116,6 +125,7 @@ def test_much_output_is_drained_and_little_kept(tmp_path: Path, clients: list[Cl
     line = "x" * 99
     client = Client(tmp_path, f"i=0; while [ $i -lt 9000 ]; do echo {line}; i=$((i+1)); done")
     clients.append(client)
+    client.prepare()
     pid = pid_in(client.start())
     assert client.report() == f"exited {pid} 0"
     old = tmp_path / "log.old"
@@ -128,6 +138,7 @@ def test_output_into_the_void_stops_nothing(tmp_path: Path, clients: list[Client
     (tmp_path / "log").symlink_to("/dev/full")
     client = Client(tmp_path, "echo words; exit 0")
     clients.append(client)
+    client.prepare()
     pid = pid_in(client.start())
     assert client.report() == f"exited {pid} 0"
 
@@ -135,7 +146,8 @@ def test_output_into_the_void_stops_nothing(tmp_path: Path, clients: list[Client
 def test_a_program_that_cannot_run_is_a_failure(tmp_path: Path, clients: list[Client]) -> None:
     client = Client(tmp_path, "")
     clients.append(client)
-    (tmp_path / "program").unlink()
+    client.prepare()
+    client.program.unlink()
     assert client.start() == "failed No such file or directory"
     assert client.end() == 0
 
@@ -144,16 +156,18 @@ def test_half_a_configuration_starts_nothing(tmp_path: Path, clients: list[Clien
     client = Client(tmp_path, "echo started")
     clients.append(client)
     assert client.process.stdin is not None
-    client.process.stdin.write(b"start 100\nhalf")
+    client.process.stdin.write(b"prepare 100\nhalf")
     assert client.end() == 0
     assert client.report() == ""
-    assert client.log.read_text() == ""
+    assert not client.log.exists()
 
 
 def test_a_folder_of_sockets_is_removed(tmp_path: Path, clients: list[Client]) -> None:
     sockets = tmp_path / "sockets"
     sockets.mkdir()
     (sockets / "control").touch()
+    (sockets / "to-abc").mkdir()
+    (sockets / "to-abc" / "s").touch()
     client = Client(tmp_path, "exec sleep 1000", str(sockets))
     clients.append(client)
     client.start()
@@ -162,9 +176,50 @@ def test_a_folder_of_sockets_is_removed(tmp_path: Path, clients: list[Client]) -
     assert not sockets.exists()
 
 
+def test_the_version_is_asked_of_the_program(tmp_path: Path, clients: list[Client]) -> None:
+    client = Client(tmp_path, 'test "$*" = --version && echo Hello && echo Tor version 0.4.9 x')
+    clients.append(client)
+    client.say("version", str(client.program).encode())
+    assert client.report() == "version 0.4.9 x"
+    client.say("version", b"/bin/true")
+    assert client.report() == "failed"
+    client.say("version", str(tmp_path / "missing").encode())
+    assert client.report() == "failed"
+
+
+def test_before_it_is_prepared_it_starts_nothing(tmp_path: Path, clients: list[Client]) -> None:
+    client = Client(tmp_path, "echo started")
+    clients.append(client)
+    assert client.start() == "failed nothing is prepared"
+    client.prepare()
+    pid_in(client.start())
+
+
+def test_the_power_to_start_can_be_given_up(tmp_path: Path, clients: list[Client]) -> None:
+    client = Client(tmp_path, "echo started")
+    clients.append(client)
+    client.say("prepare")
+    assert client.start() == "failed nothing is prepared"
+
+
+@pytest.mark.parametrize("verb", ["prepare", "version", "folder", "nonsense"])
+def test_what_it_starts_is_decided_once(tmp_path: Path, clients: list[Client], verb: str) -> None:
+    """Whoever takes over the other side cannot make it start something else: it ends."""
+    client = Client(tmp_path, "exec sleep 1000")
+    clients.append(client)
+    client.prepare()
+    pid = pid_in(client.start())
+    mark = tmp_path / "mark"
+    client.say(verb, b"\0".join([b"/dev/null", b"", b"/usr/bin/touch", str(mark).encode()]))
+    assert client.report() == f"exited {pid} -15"
+    assert client.process.wait(PATIENCE) == 0
+    assert not is_running(pid)
+    assert not mark.exists()
+
+
 def test_nothing_of_ours_is_imported(tmp_path: Path) -> None:
     seen = subprocess.run(
-        [sys.executable, "-I", "-S", "-X", "importtime", keeper.__file__, os.devnull, "", "true"],
+        [sys.executable, "-I", "-S", "-X", "importtime", keeper.__file__],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=True,

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from tor_control.errors import TorLaunchFailed
-from tor_control.tor_slot import TorSlot, choose_socket_folder, reason_in_log, take_slot
+from tor_control.tor_slot import (
+    has_room_for_sockets,
+    make_socket_folder,
+    make_state_folder,
+    reason_in_log,
+    take_slot,
+)
 
 BANNER = "Nov 23 07:08:12.500 [notice] Tor 0.4.9.11 running on Linux with Libevent.\n"
 ROOT = "Nov 23 07:08:13.000 [warn] You are running Tor as root. You don't need to.\n"
@@ -70,21 +76,30 @@ async def test_a_pid_file_alone_makes_nothing_stale(tmp_path: Path) -> None:
     slot.release()
 
 
-def test_sockets_are_in_the_slot_if_its_path_is_short() -> None:
-    short = TorSlot(Path("/state/tor/1"), -1)
-    assert choose_socket_folder(short, {}) == (short.folder, False)
+def test_sockets_are_in_the_state_folder_if_its_path_is_short_and_plain() -> None:
+    assert has_room_for_sockets(Path("/home/somebody/.local/state/torrent-onion"))
+    assert not has_room_for_sockets(Path("/" + "x" * 100))
+    assert not has_room_for_sockets(Path("/Users/somebody/Library/Application Support/x"))
 
 
-def test_sockets_are_elsewhere_if_it_is_long(tmp_path: Path) -> None:
-    long = TorSlot(Path("/" + "x" * 120), -1)
-    folder, is_temporary = choose_socket_folder(long, {"XDG_RUNTIME_DIR": str(tmp_path)})
-    assert is_temporary
+def test_sockets_are_elsewhere_if_it_is_not(tmp_path: Path) -> None:
+    folder = make_socket_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
     assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_no_place_is_short_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "missing"))
-    long = TorSlot(Path("/" + "x" * 120), -1)
     with pytest.raises(TorLaunchFailed, match="TMPDIR"):
-        choose_socket_folder(long, {})
+        make_socket_folder({})
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    with pytest.raises(TorLaunchFailed, match="TMPDIR"):
+        make_socket_folder({"XDG_RUNTIME_DIR": str(long)})
+    assert list(long.iterdir()) == []
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TorLaunchFailed, match="--state"):
+        make_state_folder(tmp_path / "file" / "state")

@@ -12,7 +12,14 @@ import trio.socket
 import trio.testing
 
 from tor_control.errors import ListenFailed
-from tor_control.listener import ACCEPT_PAUSE_SECONDS, OnionListener, listen_unix
+from tor_control.listener import (
+    ACCEPT_PAUSE_SECONDS,
+    MAX_PATH_LENGTH,
+    OnionListener,
+    has_room,
+    listen_unix,
+    remove_left_listeners,
+)
 from tor_control.tor_stream import LiveStreams
 
 
@@ -87,39 +94,29 @@ def test_nobody_else_may_enter_and_nothing_is_left(folder: Path) -> None:
     assert names(folder) == []
 
 
-def test_the_default_place_is_short_enough() -> None:
-    async def main() -> Path:
-        async with listen_unix(LiveStreams()) as listener:
-            assert socket_path(listener).is_socket()
-            await trio.lowlevel.checkpoint()
-        return socket_path(listener)
-
-    assert not trio.run(main).parent.exists()
-
-
-def test_a_temporary_folder_with_a_bad_path_is_passed_over(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bad = folder / "with blank"
-    bad.mkdir()
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(bad))
-
-    async def main() -> None:
-        async with listen_unix(LiveStreams()) as listener:
-            assert " " not in listener.target
-            await trio.lowlevel.checkpoint()
-
-    trio.run(main)
-    assert names(bad) == []
-
-
 @pytest.mark.parametrize("name", ["with blank", "x" * 100, "\u00e4", 'quo\nte"'])
 def test_paths_that_tor_or_the_system_would_not_take(folder: Path, name: str) -> None:
     parent = folder / name
     parent.mkdir()
+    assert not has_room(parent)
     with pytest.raises(ListenFailed):
         listen_unix(LiveStreams(), parent)
     assert names(parent) == []
+
+
+def test_whether_there_is_room_is_known_before() -> None:
+    """``to-`` and eight characters, ``s``, and two slashes make 14."""
+    longest = Path("/" + "x" * (MAX_PATH_LENGTH - 15))
+    assert has_room(longest)
+    assert not has_room(longest.with_name(longest.name + "x"))
+
+
+async def test_what_a_killed_process_left_is_removed(folder: Path) -> None:
+    left = listen_unix(LiveStreams(), folder)
+    (folder / "other").mkdir()
+    remove_left_listeners(folder)
+    assert names(folder) == ["other"]
+    await left.aclose()
 
 
 def test_a_parent_that_is_not_there(folder: Path) -> None:

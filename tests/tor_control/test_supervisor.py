@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -82,6 +83,7 @@ class World:
 
     control: Endpoint = UnixEndpoint("/control")
     socks: Endpoint = UnixEndpoint("/socks")
+    sockets: Path | None = None
 
     def __init__(self, *, is_launched: bool = True) -> None:
         self.is_launched = is_launched
