@@ -10,15 +10,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tor_control.errors import TorNotFound
+from torrent_onion.cli.content_options import ContentOptions, content_options
 from torrent_onion.cli.exit_codes import Interrupted, OutputClosed
 from torrent_onion.cli.options import (
     OutputOptions,
     TorOptions,
     output_options,
-    piece_size_option,
     timeout_option,
     tor_options,
-    tracker_option,
 )
 from torrent_onion.cli.program import Program, program
 from torrent_onion.errors import NoDataError, StorageError
@@ -147,6 +146,8 @@ class TestUsage:
             ["create", "/", "--output", "x", "--format", "v3"],
             ["create", "/", "--output", "x", "--tracker", "udp://tracker.example:1"],
             ["create", "/", "--output", "x", "--tracker", "http://[x"],
+            ["create", "/", "--output", "x", "--tracker", "http://a/,"],
+            ["seed", "/", "--web-seed", "ftp://a.example/"],
             ["verify", "x.torrent"],
             ["private-network", "x", "--relays", "0"],
         ],
@@ -197,8 +198,7 @@ class TestOptions:
 
         @click.command("act")
         @timeout_option
-        @piece_size_option
-        @tracker_option
+        @content_options
         @tor_options
         def act(**options: object) -> None:
             seen.append(options)
@@ -210,14 +210,33 @@ class TestOptions:
             *("act", "--tor", "unix:/run/tor/control", "--tor-binary", "/opt/tor", "--torrc"),
             *(str(torrc), "--state", str(tmp_path), "--allow-private-addresses", "--json", "-q"),
             *("-vv", "--timeout", "1.5", "--piece-size", "32768", "--tracker", "http://a.onion/a"),
-            *("--tracker", "https://b.example/announce"),
+            *("--tracker", "https://b.example/announce,http://c.onion/a", "--exclude", "*.o"),
+            *(
+                "--web-seed",
+                "http://a.onion/f",
+                "--private",
+                "--comment",
+                "Hello",
+                "--format",
+                "v1",
+            ),
         )
         assert result.exit_code == 0, result.output
         assert seen == [
             {
                 "timeout": 1.5,
-                "piece_size": 32768,
-                "trackers": ("http://a.onion/a", "https://b.example/announce"),
+                "content": ContentOptions(
+                    piece_size=32768,
+                    trackers=(
+                        ("http://a.onion/a",),
+                        ("https://b.example/announce", "http://c.onion/a"),
+                    ),
+                    web_seeds=("http://a.onion/f",),
+                    private=True,
+                    comment="Hello",
+                    format_name="v1",
+                    exclude=("*.o",),
+                ),
                 "tor": TorOptions("unix:/run/tor/control", "/opt/tor", torrc, tmp_path, True),
                 "output": OutputOptions(json=True, quiet=True, verbose=2),
             }

@@ -56,6 +56,7 @@ class TestCreate:
         assert found[-1]["event"] == "complete"
         assert found[-1]["path"] == str(path)
         assert len(found[-1]["info_hash"]) == 40
+        assert len(found[-1]["info_hash_v2"]) == 64
         assert found[-2]["event"] == "hashing"
         assert found[-2]["done"] == found[-2]["total"]
 
@@ -99,6 +100,36 @@ class TestCreate:
         assert result.exit_code == 1
         assert len(result.stderr.splitlines()) == 2  # the line about hashing, and this one
 
+    def test_all_that_can_be_said_is_shown_again(self, documents: Path, tmp_path: Path) -> None:
+        path = tmp_path / "x.torrent"
+        result = run(
+            *("create", documents, "--output", path, "--format", "v1"),
+            *("--tracker", "http://a.example/,http://b.example/", "--tracker", "http://c.example/"),
+            *("--web-seed", "http://w.example/", "--private", "--comment", "Hello", "--quiet"),
+        )
+        assert (result.exit_code, result.stderr) == (0, "")
+        (event,) = events(run("show", path, "--json"))
+        assert event["trackers"] == [
+            ["http://a.example/", "http://b.example/"],
+            ["http://c.example/"],
+        ]
+        assert event["web_seeds"] == ["http://w.example/"]
+        assert (event["private"], event["comment"], event["format"]) == (True, "Hello", "v1")
+        assert event["could_identify"] == ["comment"]
+        shown = run("show", path).stdout
+        for words in ("Private:        yes", "Comment:        Hello", "http://w.example/"):
+            assert words in shown
+
+    def test_what_is_excluded_is_not_there_and_not_warned_of(
+        self, documents: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "x.torrent"
+        excluded = ("--exclude", "deep", "--exclude", "a.*")
+        result = run("create", documents, "--output", path, *excluded, "--quiet")
+        assert (result.exit_code, result.stderr) == (0, "")
+        (event,) = events(run("show", path, "--json"))
+        assert [file["path"] for file in event["files"]] == ["empty", "sub/b.txt"]
+
     def test_an_empty_folder_is_a_sentence(self, tmp_path: Path) -> None:
         result = run("create", tmp_path, "--output", tmp_path / "x.torrent")
         assert result.exit_code == 1
@@ -110,7 +141,7 @@ class TestShow:
         result = run("show", torrent)
         assert result.exit_code == 0
         for words in (
-            *("Torrent:        documents\n", "4 files, 120.0 kB", "v1", "4 of 32,768 bytes"),
+            *("Torrent:        documents\n", "4 files, 120.0 kB", "hybrid", "6 of 32,768 bytes"),
             "Could identify: nothing beside its content",
             "documents/\n",
             " 100.0 kB    a.txt\n",

@@ -10,16 +10,14 @@ from pathlib import Path
 
 import click
 
+from torrent_onion.cli.content_options import ContentOptions, content_options
 from torrent_onion.cli.options import (
     OutputOptions,
     TorOptions,
-    include_hidden_option,
     output_options,
-    piece_size_option,
     timeout_option,
     tor_binary_option,
     tor_options,
-    tracker_option,
 )
 from torrent_onion.cli.ui import Ui, choose_ui
 
@@ -46,14 +44,14 @@ def _run(output: OutputOptions, command: Callable[[Ui], Awaitable[None]]) -> Non
 @click.argument("path", type=_to_share)
 @click.option("--output", "torrent_file", type=_torrent_file, help="Write a .torrent file too.")
 @click.option("--force", is_flag=True, help="Replace the .torrent file if it is another one.")
-@include_hidden_option
+@content_options
 @tor_options
 def seed(
     path: Path,
     torrent_file: Path | None,
     *,
     force: bool,
-    include_hidden: bool,
+    content: ContentOptions,
     tor: TorOptions,
     output: OutputOptions,
 ) -> None:
@@ -64,10 +62,8 @@ def seed(
     """
     from torrent_onion.cli import creating, seeding
 
-    content = creating.Content(
-        path=path, torrent_file=torrent_file, force=force, include_hidden=include_hidden
-    )
-    _run(output, partial(seeding.seed, content, tor))
+    share = creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
+    _run(output, partial(seeding.seed, share, tor))
 
 
 @click.command()
@@ -107,48 +103,26 @@ def get(
 @click.option(
     "--output", "torrent_file", type=_torrent_file, required=True, help="The file to write."
 )
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["v1", "v2", "hybrid"]),
-    default="v1",
-    show_default=True,
-    help="Which BitTorrent clients can use it: v1 is all of them.",
-)
-@piece_size_option
-@tracker_option
 @click.option("--force", is_flag=True, help="Replace the file if it is another one.")
-@include_hidden_option
+@content_options
 @output_options
 def create(
     path: Path,
     torrent_file: Path,
-    format_name: str,
-    piece_size: int | None,
-    trackers: tuple[str, ...],
     *,
     force: bool,
-    include_hidden: bool,
+    content: ContentOptions,
     output: OutputOptions,
 ) -> None:
     """Write a .torrent file for a file or folder.
 
-    The file names nobody: it holds hashes, file names, sizes and trackers only. Neither Tor nor any
-    other network is used.
+    The file names nobody: it holds hashes, file names, sizes, and what the options add. Neither Tor
+    nor any other network is used.
     """
     from torrent_onion.cli import creating
-    from torrent_onion.core.metainfo import TorrentFormat
 
-    content = creating.Content(
-        path=path,
-        torrent_file=torrent_file,
-        force=force,
-        include_hidden=include_hidden,
-        torrent_format=TorrentFormat(format_name),
-        piece_size=piece_size,
-        trackers=trackers,
-    )
-    _run(output, partial(creating.create, content))
+    made = creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
+    _run(output, partial(creating.create, made))
 
 
 @click.command()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torrent_onion.cli import text
+from torrent_onion.cli.content_options import ContentOptions
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.engine.creation import create_torrent
@@ -22,19 +23,13 @@ class Content:
         path: A file or a folder.
         torrent_file: Where the .torrent goes, if one is wanted.
         force: Replace that file if it is another one.
-        include_hidden: Take hidden files and what desktops and editors leave behind.
-        torrent_format: Which hashes it has.
-        piece_size: Bytes; None chooses.
-        trackers: Announce URLs, each a tier of its own (BEP 12).
+        options: What it says.
     """
 
     path: Path
     torrent_file: Path | None
     force: bool
-    include_hidden: bool
-    torrent_format: TorrentFormat = TorrentFormat.V1
-    piece_size: int | None = None
-    trackers: tuple[str, ...] = ()
+    options: ContentOptions
 
 
 async def create(content: Content, ui: Ui) -> None:
@@ -59,12 +54,17 @@ async def make_torrent(content: Content, ui: Ui) -> Metainfo:
     Raises:
         LocalError: The path cannot be read, or the file not be written.
     """
+    options = content.options
     made = await create_torrent(
         content.path,
-        torrent_format=content.torrent_format,
-        piece_length=content.piece_size,
-        trackers=[[tracker] for tracker in content.trackers],
-        include_hidden=content.include_hidden,
+        torrent_format=TorrentFormat(options.format_name),
+        piece_length=options.piece_size,
+        trackers=options.trackers,
+        web_seeds=options.web_seeds,
+        private=options.private,
+        comment=options.comment,
+        include_hidden=options.include_hidden,
+        exclude=options.exclude,
         progress=ui.hashing,
     )
     if made.left_out:

@@ -16,12 +16,6 @@ import click
 
 from torrent_onion.cli.log import start_log
 
-MIN_PIECE_SIZE = 16 << 10
-"""Bytes: one block (BEP 52); smaller pieces only make the .torrent larger."""
-
-MAX_PIECE_SIZE = 32 << 20
-"""Bytes: the largest that other clients accept."""
-
 Command = Callable[..., Any]
 """What click decorates: its arguments are known to click only."""
 
@@ -78,57 +72,11 @@ def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float 
     raise click.BadParameter(f"{value!r} is not a number of seconds above 0.")
 
 
-def _piece_size(_: click.Context, __: click.Parameter, value: int | None) -> int | None:
-    """Refuse what is not a power of two."""
-    if value is not None and value.bit_count() != 1:
-        raise click.BadParameter(f"{value} is not a power of two; {1 << value.bit_length()} is.")
-    return value
-
-
-def _tracker_urls(_: click.Context, __: click.Parameter, urls: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse what Tor cannot carry; UDP trackers above all."""
-    from urllib.parse import urlsplit
-
-    for url in urls:
-        reachable = False
-        with suppress(ValueError):  # brackets that hold no IPv6 address
-            parts = urlsplit(url)
-            reachable = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        if not reachable:
-            raise click.BadParameter(
-                f"{url!r} is out of Tor's reach; it must begin with http:// or https://."
-            )
-    return urls
-
-
 timeout_option = click.option(
     "--timeout",
     callback=_seconds,
     metavar="SECONDS",
     help="Give up when nothing arrives for so long.",
-)
-
-piece_size_option = click.option(
-    "--piece-size",
-    type=click.IntRange(MIN_PIECE_SIZE, MAX_PIECE_SIZE),
-    callback=_piece_size,
-    metavar="BYTES",
-    help="A power of two from 16384 on; chosen by the size of the content if not given.",
-)
-
-tracker_option = click.option(
-    "--tracker",
-    "trackers",
-    callback=_tracker_urls,
-    multiple=True,
-    metavar="URL",
-    help="Where clients find each other; may be repeated.",
-)
-
-include_hidden_option = click.option(
-    "--include-hidden",
-    is_flag=True,
-    help="Take hidden files and what desktops and editors leave behind.",
 )
 
 tor_binary_option = click.option(
@@ -188,7 +136,7 @@ def output_options(command: Command) -> Command:
         start_log(verbose)
         return command(output=OutputOptions(json_lines, quiet, verbose), **rest)
 
-    return _decorate(with_output, _OUTPUT)
+    return decorate(with_output, _OUTPUT)
 
 
 def tor_options(command: Command) -> Command:
@@ -207,10 +155,11 @@ def tor_options(command: Command) -> Command:
         tor = TorOptions(where, binary, torrc, state, allow_private_addresses)
         return command(tor=tor, **rest)
 
-    return output_options(_decorate(with_tor, _TOR))
+    return output_options(decorate(with_tor, _TOR))
 
 
-def _decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+def decorate(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:
+    """Add options to a command; its help names them in this order."""
     for option in reversed(options):
         command = option(command)
     return command

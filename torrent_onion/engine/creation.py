@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from torrent_onion.core.merkle import HASH_LENGTH, root_of_piece_layer
@@ -13,7 +14,7 @@ from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.hashing import PieceHasher, hash_all_pieces
 from torrent_onion.engine.piece_files import PieceFiles
 from torrent_onion.engine.placement import Placement
-from torrent_onion.engine.scan import Scan, scan
+from torrent_onion.engine.scan import scan
 from torrent_onion.errors import PathError
 
 
@@ -36,7 +37,11 @@ async def create_torrent(
     torrent_format: TorrentFormat = TorrentFormat.V1,
     piece_length: int | None = None,
     trackers: Sequence[Sequence[str]] = (),
+    web_seeds: Sequence[str] = (),
+    private: bool = False,
+    comment: str | None = None,
     include_hidden: bool = False,
+    exclude: Sequence[str] = (),
     threads: DiskThreads | None = None,
     progress: Progress = no_progress,
 ) -> Creation:
@@ -47,7 +52,11 @@ async def create_torrent(
         torrent_format: Which hashes to make.
         piece_length: Bytes; None chooses by the size of the content.
         trackers: Tiers of announce URLs (BEP 12).
+        web_seeds: URLs of the same content (BEP 19).
+        private: Only its trackers may name peers (BEP 27).
+        comment: For whoever opens it.
         include_hidden: Take hidden files and the droppings of desktops too.
+        exclude: Patterns of what is not shared (see ``core.path_patterns``).
         threads: Where to hash; None makes a pool.
         progress: Called with bytes hashed and bytes in all.
 
@@ -59,7 +68,8 @@ async def create_torrent(
     """
     threads = threads or DiskThreads()
     path = await threads.run(path.resolve)
-    found = await threads.run(lambda: scan(path, include_hidden=include_hidden))
+    look = partial(scan, path, include_hidden=include_hidden, exclude=exclude)
+    found = await threads.run(look)
     piece_length = piece_length or choose_piece_length(sum(file.length for file in found.files))
     is_single_file = await threads.run(path.is_file)
     entries = plan_files(path.name, found.files, piece_length, torrent_format)
@@ -70,7 +80,8 @@ async def create_torrent(
         hashes = await hash_all_pieces(hasher, layout, threads, progress)
     finally:
         files.handles.close()
-    await threads.run(lambda: _refuse_change(path, found, include_hidden))
+    if (await threads.run(look)).files != found.files:
+        raise PathError(f"{path} changed while it was read. Wait until it is still, and try again.")
     layers: dict[bytes, bytes] = {}
     if torrent_format is not TorrentFormat.V1:
         entries, layers = _with_roots(entries, layout, hashes.v2)
@@ -81,9 +92,16 @@ async def create_torrent(
         torrent_format=torrent_format,
         is_single_file=is_single_file,
         piece_hashes=hashes.v1,
+        private=private,
     )
-    tiers = tuple(tuple(tier) for tier in trackers)
-    return Creation(Metainfo(info, trackers=tiers, piece_layers=layers), found.left_out)
+    metainfo = Metainfo(
+        info,
+        trackers=tuple(tuple(tier) for tier in trackers),
+        web_seeds=tuple(web_seeds),
+        piece_layers=layers,
+        comment=comment,
+    )
+    return Creation(metainfo, found.left_out)
 
 
 def _placement(path: Path, entries: Sequence[FileEntry], is_single_file: bool) -> Placement:  # noqa: FBT001 - a fact, not an option
@@ -91,11 +109,6 @@ def _placement(path: Path, entries: Sequence[FileEntry], is_single_file: bool) -
         return Placement(path.parent, (PurePosixPath(path.name),))
     names = (None if entry.is_pad else PurePosixPath(path.name, *entry.path) for entry in entries)
     return Placement(path.parent, tuple(names))
-
-
-def _refuse_change(path: Path, before: Scan, include_hidden: bool) -> None:  # noqa: FBT001 - passed through
-    if scan(path, include_hidden=include_hidden).files != before.files:
-        raise PathError(f"{path} changed while it was read. Wait until it is still, and try again.")
 
 
 def _with_roots(

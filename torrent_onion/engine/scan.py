@@ -6,11 +6,12 @@ rarely meant, and they say things about whoever shares them. Symbolic links are 
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torrent_onion.core.metainfo_build import FileToShare
+from torrent_onion.core.path_patterns import fits
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.errors import PathError
 
@@ -31,8 +32,14 @@ class Scan:
     left_out: tuple[str, ...]
 
 
-def scan(path: Path, *, include_hidden: bool = False) -> Scan:
+def scan(path: Path, *, include_hidden: bool = False, exclude: Sequence[str] = ()) -> Scan:
     """List the files at ``path``, a folder or one file. Blocks: call it in a thread.
+
+    Args:
+        path: What to share.
+        include_hidden: Take hidden files and the droppings of desktops too.
+        exclude: Patterns of what is not shared, nor named as left out: it was asked for
+            (see ``core.path_patterns``).
 
     Raises:
         PathError: There is nothing to share at the path.
@@ -44,7 +51,7 @@ def scan(path: Path, *, include_hidden: bool = False) -> Scan:
         return Scan((FileToShare((_text(path.name),), status.st_size),), ())
     if not stat.S_ISDIR(status.st_mode):
         raise PathError(f"{path} is neither a file nor a folder. Only those can be shared.")
-    walk = _Walk(include_hidden)
+    walk = _Walk(include_hidden, exclude)
     walk.folder(path, ())
     if not walk.files:
         raise PathError(f"No file in {path} can be shared. Add one, or use --include-hidden.")
@@ -52,14 +59,17 @@ def scan(path: Path, *, include_hidden: bool = False) -> Scan:
 
 
 class _Walk:
-    def __init__(self, include_hidden: bool) -> None:  # noqa: FBT001 - private, named by its caller
+    def __init__(self, include_hidden: bool, exclude: Sequence[str]) -> None:  # noqa: FBT001 - private, named by its caller
         self._include_hidden = include_hidden
+        self._exclude = exclude
         self.files: list[FileToShare] = []
         self.left_out: list[str] = []
 
     def folder(self, path: Path, above: tuple[str, ...]) -> None:
         for entry in _sorted_entries(path):
             inside = (*above, _text(entry.name))
+            if fits(inside, self._exclude):
+                continue
             reason = self._reason_to_leave_out(entry)
             if reason:
                 self.left_out.append(f"{'/'.join(inside)} ({reason})")
