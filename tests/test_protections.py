@@ -1,0 +1,357 @@
+"""Take each protection away and see its test fail: what nothing notices is not proven.
+
+A case is a line of docs/privacy.md, one change to the program, and a test that must fail then. The
+change is made in a process of its own, to what is imported there, never to a file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from tests.mutant import NOT_FOUND, ROOT
+
+FAILED = 1
+"""pytest's exit code when tests failed, and nothing worse happened."""
+DEADLINE = 60
+"""Seconds for one process."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Without what is written there, the test must fail."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+EXTENSIONS = "torrent_onion/protocol/extensions.py"
+TRACKER = "torrent_onion/protocol/tracker.py"
+HTTP = "torrent_onion/protocol/http.py"
+ANNOUNCER = "torrent_onion/engine/announcer.py"
+CONNECTIONS = "torrent_onion/engine/connections.py"
+POLICY = "tor_control/address_policy.py"
+SOCKS = "tor_control/socks5.py"
+METAINFO = "torrent_onion/core/metainfo.py"
+PATHS = "torrent_onion/core/paths.py"
+REDACTION = "torrent_onion/cli/redaction.py"
+OPENING = "tests/engine/test_wire_golden.py"
+REQUESTS = "tests/engine/test_announce_golden.py"
+ADDRESSES = "tests/tor_control/test_address_policy.py"
+STREAMS = "tests/tor_control/test_dialer.py"
+
+CASES = (
+    Case(
+        "Software version: extension handshake",
+        EXTENSIONS,
+        '            b"upload_only": None if',
+        '            b"v": b"torrent-onion 0.1",\n            b"upload_only": None if',
+        OPENING,
+    ),
+    Case(
+        "Software version: HTTP",
+        HTTP,
+        '        ("Connection", "close"),\n',
+        '        ("Connection", "close"),\n        ("User-Agent", "torrent-onion"),\n',
+        REQUESTS,
+    ),
+    Case(
+        "Software version: .torrent",
+        METAINFO,
+        "        around: dict[bytes, Encodable] = {}\n",
+        '        around: dict[bytes, Encodable] = {b"created by": b"torrent-onion"}\n',
+        "tests/core/test_metainfo.py",
+    ),
+    Case(
+        "Software version: tor",
+        SOCKS,
+        "SOCKS5UsernamePasswordRequest(ISOLATION_USER, isolation)",
+        'SOCKS5UsernamePasswordRequest(b"torrent-onion", isolation)',
+        "tests/tor_control/test_socks5.py",
+    ),
+    Case(
+        "Peer id: peers, a client's prefix",
+        CONNECTIONS,
+        "PeerId(secrets.token_bytes(PEER_ID_SIZE))",
+        'PeerId(b"-TO0100-" + secrets.token_bytes(12))',
+        OPENING,
+    ),
+    Case(
+        "Peer id: peers, always the same",
+        CONNECTIONS,
+        "PeerId(secrets.token_bytes(PEER_ID_SIZE))",
+        "PeerId(bytes(PEER_ID_SIZE))",
+        OPENING,
+    ),
+    Case(
+        "Peer id: trackers",
+        ANNOUNCER,
+        "PeerId(secrets.token_bytes(_PEER_ID_SIZE))",
+        "PeerId(bytes(_PEER_ID_SIZE))",
+        REQUESTS,
+    ),
+    Case(
+        "IP and port in the extension handshake",
+        EXTENSIONS,
+        '            b"onion": self.onion,\n',
+        '            b"onion": self.onion,\n            b"p": 6881,\n',
+        OPENING,
+    ),
+    Case(
+        "Listen port: the virtual one is random",
+        "tor_control/onion_service.py",
+        "rng.randint(MIN_PORT, MAX_PORT)",
+        "6881",
+        "tests/tor_control/test_onion_service.py",
+    ),
+    Case(
+        "Listen port: there is none",
+        "tor_control/torrc.py",
+        'f"SocksPort unix:{quoted(self.socks)} {flags}\\n"',
+        'f"SocksPort 9050 {flags}\\n"',
+        "tests/tor_control/test_torrc.py",
+    ),
+    Case(
+        "DHT port: the message",
+        "torrent_onion/protocol/messages.py",
+        '            raise ValueError("a port message is never sent: there is no DHT node here")',
+        "            return _PORT.pack(message.port)",
+        "tests/protocol/test_messages.py",
+    ),
+    Case(
+        "DHT port: the bit",
+        "torrent_onion/protocol/handshake.py",
+        "        if self.dht:\n",
+        "        if False:\n",
+        "tests/protocol/test_handshake.py",
+    ),
+    Case(
+        "Tracker's IP arguments: our onion for everybody",
+        TRACKER,
+        "onion = self.own_address if _is_onion(parts) else None",
+        "onion = self.own_address",
+        REQUESTS,
+    ),
+    Case(
+        "Tracker's IP arguments: an IP address",
+        ANNOUNCER,
+        "own_address if own_address and own_address.is_onion else None",
+        "own_address",
+        "tests/engine/test_announcer.py",
+    ),
+    Case(
+        "Protocols that a proxy does not carry",
+        HTTP,
+        "    if scheme in _DEFAULT_PORTS:\n        return\n",
+        "    return\n",
+        "tests/protocol/test_http.py",
+    ),
+    Case(
+        "Shared circuits: torrents",
+        CONNECTIONS,
+        "        self._isolation = new_isolation()",
+        '        self._isolation = "x" * 32',
+        "tests/engine/test_transfer.py::test_each_torrent_has_an_isolation_of_its_own",
+    ),
+    Case(
+        "Shared circuits: trackers",
+        ANNOUNCER,
+        "        self.isolation = new_isolation()",
+        '        self.isolation = "x" * 32',
+        REQUESTS,
+    ),
+    Case(
+        "Shared circuits: isolation that tor does not confirm",
+        SOCKS,
+        "        if message != _METHOD_CONFIRMED:\n            raise IsolationRefused\n",
+        "",
+        "tests/tor_control/test_socks5.py",
+    ),
+    Case(
+        "One onion links torrents",
+        "tor_control/onion_service.py",
+        "OnionKey.from_seed(secrets.token_bytes(SEED_LENGTH))",
+        "OnionKey.from_seed(bytes(SEED_LENGTH))",
+        "tests/tor_control/test_onion_service.py",
+    ),
+    Case(
+        "Local DNS: an IP address goes as a name",
+        SOCKS,
+        "SOCKS5AType.DOMAIN_NAME, name, port",
+        "SOCKS5AType.IPV4_ADDRESS, name[:4], port",
+        "tests/tor_control/test_socks5.py",
+    ),
+    Case(
+        "key= links trackers",
+        ANNOUNCER,
+        "        self.key = secrets.token_bytes(KEY_SIZE)",
+        "        self.key = bytes(KEY_SIZE)",
+        REQUESTS,
+    ),
+    Case(
+        "HTTP: from an onion to the clearnet",
+        HTTP,
+        "    if url.is_onion and not target.is_onion:\n",
+        "    if False:\n",
+        "tests/protocol/test_http.py",
+    ),
+    Case(
+        "HTTP: from https to http",
+        HTTP,
+        "    if url.is_encrypted and not target.is_encrypted:\n",
+        "    if False:\n",
+        "tests/protocol/test_http.py",
+    ),
+    Case(
+        "HTTP: redirects without end",
+        HTTP,
+        "    if hops >= MAX_REDIRECTS:\n",
+        "    if False:\n",
+        "tests/protocol/test_http.py",
+    ),
+    Case(
+        "A tracker that points at us: the dialer asks",
+        "tor_control/dialer.py",
+        "self._policy.may_dial(host, port)",
+        "host",
+        STREAMS,
+    ),
+    Case(
+        "A tracker that points at us: private addresses",
+        POLICY,
+        "        if not self.allow_private:\n",
+        "        if False:\n",
+        ADDRESSES,
+    ),
+    Case(
+        "A tracker that points at us: reserved addresses",
+        POLICY,
+        "        if any(address in network for network in _RESERVED_IPV4):\n",
+        "        if False:\n",
+        ADDRESSES,
+    ),
+    Case(
+        "A tracker that points at us: IPv4 inside IPv6",
+        POLICY,
+        "address not in _GLOBAL_IPV6 or ",
+        "",
+        ADDRESSES,
+    ),
+    Case(
+        "A tracker that points at us: tor's ports",
+        POLICY,
+        " or port in self.tor_ports",
+        "",
+        ADDRESSES,
+    ),
+    Case(
+        "Nothing but onions",
+        POLICY,
+        "        if self.onion_only:\n",
+        "        if False:\n",
+        ADDRESSES,
+    ),
+    Case(
+        "Host names as peers",
+        TRACKER,
+        "if address is not None and (address.is_onion or _is_literal(address.host)):",
+        "if address is not None:",
+        "tests/protocol/test_tracker.py",
+    ),
+    Case(
+        "Hostile names: characters",
+        PATHS,
+        "    safe = _UNSAFE_CHARACTERS.sub(_REPLACEMENT, name)\n",
+        "    safe = name\n",
+        "tests/core/test_paths.py::test_names",
+    ),
+    Case(
+        "Hostile names: reserved ones and dots",
+        PATHS,
+        "    if not safe or _RESERVED(safe):\n",
+        "    if not safe:\n",
+        "tests/core/test_paths.py::test_names",
+    ),
+    Case(
+        "Hostile names: planted links",
+        "torrent_onion/engine/file_handles.py",
+        "_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC",
+        "_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC",
+        "tests/engine/test_storage_parts.py",
+    ),
+    Case(
+        "Logs: values",
+        REDACTION,
+        "        return self.mask(type(value).__name__, str(value))\n",
+        "        return str(value)\n",
+        "tests/cli/test_redaction.py",
+    ),
+    Case(
+        "Logs: secrets",
+        "tor_control/secret.py",
+        '        return "Secret(...)"',
+        '        return f"Secret({self._value!r})"',
+        "tests/tor_control/test_secret.py",
+    ),
+    Case(
+        "Tor going away: streams",
+        "tor_control/supervisor.py",
+        "        self._traffic.cut_all()\n        self._up = ",
+        "        self._up = ",
+        "tests/tor_control/test_supervisor.py::test_an_ended_connection_stops_traffic_at_once",
+    ),
+    Case(
+        "Tor going away: dialling",
+        "tor_control/tor_stream.py",
+        "        self._is_cut = True\n        for",
+        "        for",
+        f"{STREAMS}::test_nothing_is_dialled_until_traffic_resumes",
+    ),
+    Case(
+        "Timing of start and stop",
+        ANNOUNCER,
+        "self._rng.uniform(0, FAREWELL_SPREAD)",
+        "0",
+        "tests/engine/test_announcer.py::TestFarewell",
+    ),
+)
+
+
+def run(case: Case) -> tuple[int, str]:
+    """Returns the exit code, and what was said."""
+    arguments = json.dumps([case.file, case.old, case.new, case.test])
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.mutant", arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    return result.returncode, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[Case, Future[tuple[int, str]]]]:
+    """All cases that are asked for, some at a time."""
+    items = (item for item in request.session.items if item.path == request.path)
+    cases = (item.callspec.params["case"] for item in items if isinstance(item, pytest.Function))
+    wanted = [case for case in cases if isinstance(case, Case)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {case: pool.submit(run, case) for case in wanted}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
+def test_without_it_a_test_fails(case: Case, outcomes: dict[Case, Future[tuple[int, str]]]) -> None:
+    code, said = outcomes[case].result()
+    assert code != NOT_FOUND, f"{case.file} has changed; say anew what is taken away"
+    assert code == FAILED, said
