@@ -24,19 +24,20 @@ def torrent(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        (LINK, "names nobody who has the data"),
-        (f"{LINK}&tr=http%3A%2F%2Ftracker.example%2F", "trackers are not asked yet"),
-    ],
-)
-def test_a_link_that_names_nobody_is_4(source: str, words: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trackers", ["", "&tr=udp%3A%2F%2Ftracker.example%3A1"])
+def test_a_link_that_names_nobody_is_4(trackers: str, tmp_path: Path) -> None:
+    source = LINK + trackers
     result = CliRunner().invoke(program, ["get", source, "--dir", str(tmp_path / "new")])
     assert result.exit_code == 4
-    assert words in result.stderr
+    assert "names nobody" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "new").exists()
+
+
+def test_a_tracker_that_tor_can_reach_is_enough(tmp_path: Path) -> None:
+    source = f"{LINK}&tr=http%3A%2F%2Ftracker.example%2F"
+    request = read_request(source, tmp_path, (), timeout=None, keep_serving=False)
+    assert request.peers == ()
 
 
 def test_a_torrent_file_that_names_nobody_is_4(torrent: Path) -> None:

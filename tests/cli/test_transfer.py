@@ -11,9 +11,10 @@ import trio
 from trio.testing import MockClock
 
 from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, watch
-from torrent_onion.cli.ui import JsonUi
+from torrent_onion.cli.ui import JsonUi, PlainUi
 from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import parse_magnet
+from torrent_onion.engine.source_statistics import TrackerStatistics
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.errors import NoDataError, StorageError
@@ -57,6 +58,23 @@ async def test_watching_reports_until_the_torrent_fails(
     with pytest.RaisesGroup(pytest.RaisesExc(StorageError, match="Full")):
         await together(fail, partial(watch, cast("Torrent", fake), ui))
     assert len(out.getvalue().splitlines()) == 3  # the first, and two heartbeats
+
+
+async def test_each_notice_is_told_once(
+    fake: FakeTorrent,
+    statistics: Callable[..., TorrentStatistics],
+    autojump_clock: MockClock,
+) -> None:
+    del autojump_clock
+    tracker = TrackerStatistics("https://tracker.example/key", error="It is \x1b full.")
+    fake.now = statistics(notices=("One tracker is left out.",), trackers=(tracker,))
+    err = StringIO()
+    ui = PlainUi(StringIO(), err, quiet=True, clock=trio.current_time)
+    with trio.move_on_after(30):
+        await watch(cast("Torrent", fake), ui)
+    assert err.getvalue() == (
+        "Warning: One tracker is left out.\nWarning: tracker.example: It is \ufffd full.\n"
+    )
 
 
 class TestGivingUp:

@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import trio
@@ -19,6 +20,9 @@ from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.torrent import Torrent, TorrentSpec
 from torrent_onion.errors import NoDataError, PathError
 
+_REACHABLE = ("http://", "https://")
+"""What Tor can carry; trackers over UDP are out of its reach."""
+
 
 @dataclass(frozen=True, slots=True)
 class GetRequest:
@@ -27,7 +31,7 @@ class GetRequest:
     Args:
         source: What names it.
         folder: Where it goes.
-        peers: Who may have it; at least one.
+        peers: Who may have it, beside those that its trackers know.
         patience: Seconds without anything after which to give up; None never does.
         keep_serving: Share it as well, from the start and after it is complete.
     """
@@ -57,23 +61,23 @@ def read_request(
     source = read_source(source_text)
     named = source.peers if isinstance(source, Magnet) else ()
     peers = (*(PeerAddress.parse(peer) for peer in peer_texts), *named)
-    if not peers:
-        raise NoDataError(_nobody_to_ask(source))
+    if not peers and not _has_other_sources(source):
+        what = "This link" if isinstance(source, Magnet) else "This .torrent file"
+        raise NoDataError(
+            f"{what} names nobody whom Tor can reach. "
+            "Ask for a link that `torrent-onion seed` printed, or name a peer with --peer."
+        )
     _make_folder(folder)
     return GetRequest(source, folder, peers, timeout, keep_serving)
 
 
-def _nobody_to_ask(source: Source) -> str:
-    if source.trackers:
-        return (
-            "It names trackers but no peer, and trackers are not asked yet. "
-            "Ask for a link that `torrent-onion seed` printed, or name a peer with --peer."
-        )
-    what = "This link" if isinstance(source, Magnet) else "A .torrent file without trackers"
-    return (
-        f"{what} names nobody who has the data. "
-        "Ask for a link that `torrent-onion seed` printed, or name a peer with --peer."
-    )
+def _has_other_sources(source: Source) -> bool:
+    """Whether trackers or web seeds may help; a link needs a peer for what is in it."""
+    if isinstance(source, Magnet):
+        urls = source.trackers
+    else:
+        urls = (*chain.from_iterable(source.trackers), *source.web_seeds)
+    return any(url.lower().startswith(_REACHABLE) for url in urls)
 
 
 def _make_folder(folder: Path) -> None:

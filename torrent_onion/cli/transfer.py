@@ -1,5 +1,8 @@
 """What seeding and fetching have in common: watching a torrent, and naming it for others."""
 
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
 import trio
 
 from torrent_onion.cli import text
@@ -17,11 +20,27 @@ async def watch(torrent: Torrent, ui: Ui) -> None:
     Raises:
         TorrentOnionError: Why it failed.
     """
+    said: set[str] = set()
     while True:
         if torrent.error is not None:
             raise torrent.error
-        ui.progress(torrent.statistics())
+        statistics = torrent.statistics()
+        for words in _warnings(statistics):
+            if words not in said:
+                said.add(words)
+                ui.warn(words)
+        ui.progress(statistics)
         await trio.sleep(ui.interval)
+
+
+def _warnings(statistics: TorrentStatistics) -> Iterator[str]:
+    """What its user should know of a torrent, each worth one line."""
+    yield from map(text.printable, statistics.notices)
+    for tracker in statistics.trackers:
+        for words in (tracker.error, tracker.warning):
+            if words:
+                host = urlsplit(tracker.url).hostname or "a tracker"
+                yield text.printable(f"{host}: {words}")
 
 
 async def give_up_when_silent(torrent: Torrent, patience: float) -> None:
