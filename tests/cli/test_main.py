@@ -187,7 +187,7 @@ class TestUsage:
         result = CliRunner().invoke(program, [name, "--help"])
         for option in (
             *("--tor ", "--tor-binary", "--torrc", "--state"),
-            "--allow-private-addresses",
+            *("--allow-private-addresses", "--onion-only"),
         ):
             assert option in result.stdout
 
@@ -208,7 +208,8 @@ class TestOptions:
         result = invoke(
             act,
             *("act", "--tor", "unix:/run/tor/control", "--tor-binary", "/opt/tor", "--torrc"),
-            *(str(torrc), "--state", str(tmp_path), "--allow-private-addresses", "--json", "-q"),
+            *(str(torrc), "--state", str(tmp_path), "--allow-private-addresses", "--onion-only"),
+            *("--json", "-q"),
             *("-vv", "--timeout", "1.5", "--piece-size", "32768", "--tracker", "http://a.onion/a"),
             *("--tracker", "https://b.example/announce,http://c.onion/a", "--exclude", "*.o"),
             *(
@@ -237,7 +238,7 @@ class TestOptions:
                     format_name="v1",
                     exclude=("*.o",),
                 ),
-                "tor": TorOptions("unix:/run/tor/control", "/opt/tor", torrc, tmp_path, True),
+                "tor": TorOptions("unix:/run/tor/control", "/opt/tor", torrc, tmp_path, True, True),
                 "output": OutputOptions(json=True, quiet=True, verbose=2),
             }
         ]

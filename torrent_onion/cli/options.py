@@ -39,6 +39,7 @@ class TorOptions:
         torrc: Lines for the configuration of a tor that we launch.
         state: The folder for what is kept between runs; None is the user's own.
         allow_private_addresses: Dial addresses that are not public; only for tests.
+        onion_only: Dial nothing but onion services.
     """
 
     where: str = "auto"
@@ -46,6 +47,7 @@ class TorOptions:
     torrc: Path | None = None
     state: Path | None = None
     allow_private_addresses: bool = False
+    onion_only: bool = False
 
 
 def _tor_place(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -118,6 +120,11 @@ _TOR = (
         help="Where tor's data is kept between runs.",
     ),
     click.option(
+        "--onion-only",
+        is_flag=True,
+        help="Reach nothing but onion services: no exit sees anything.",
+    ),
+    click.option(
         "--allow-private-addresses",
         is_flag=True,
         help="Dial private addresses too. Only for tests on a private network.",
@@ -150,9 +157,10 @@ def tor_options(command: Command) -> Command:
         torrc: Path | None,
         state: Path | None,
         allow_private_addresses: bool,
+        onion_only: bool,
         **rest: object,
     ) -> object:
-        tor = TorOptions(where, binary, torrc, state, allow_private_addresses)
+        tor = TorOptions(where, binary, torrc, state, allow_private_addresses, onion_only)
         return command(tor=tor, **rest)
 
     return output_options(decorate(with_tor, _TOR))

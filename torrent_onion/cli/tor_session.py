@@ -45,6 +45,7 @@ def tor_config(options: TorOptions) -> TorConfig:
         extra_torrc=options.torrc,
         state=options.state or state_folder(),
         allow_private_addresses=options.allow_private_addresses,
+        onion_only=options.onion_only,
     )
 
 
