@@ -2,21 +2,32 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from io import StringIO
+from pathlib import Path
 from typing import cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, watch
+from torrent_onion.cli.limit_options import LimitOptions
+from torrent_onion.cli.transfer import (
+    announce_ready,
+    give_up_when_silent,
+    goals,
+    serve,
+    settings,
+    watch,
+)
 from torrent_onion.cli.ui import JsonUi, PlainUi
 from torrent_onion.core.identity import InfoHashes, PeerAddress
-from torrent_onion.core.magnet import parse_magnet
+from torrent_onion.core.magnet import Magnet, parse_magnet
+from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
 from torrent_onion.engine.source_statistics import TrackerStatistics
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
-from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.torrent import Torrent, TorrentSpec
 from torrent_onion.errors import NoDataError, StorageError
 
 OWN = PeerAddress.parse("aoqqpp7tzyil4hlq3umoos6atft6jvrqtosq2xy53sdgiesvgg4bqead.onion:12345")
@@ -28,6 +39,9 @@ class FakeTorrent:
     def __init__(self, now: TorrentStatistics) -> None:
         self.now = now
         self.error: Exception | None = None
+        self.info_hashes = InfoHashes(v1=bytes(20), v2=None)
+        self.name = ""
+        self.spec = TorrentSpec(Magnet(self.info_hashes), Path())
 
     def statistics(self) -> TorrentStatistics:
         return self.now
@@ -58,6 +72,32 @@ async def test_watching_reports_until_the_torrent_fails(
     with pytest.RaisesGroup(pytest.RaisesExc(StorageError, match="Full")):
         await together(fail, partial(watch, cast("Torrent", fake), ui))
     assert len(out.getvalue().splitlines()) == 3  # the first, and two heartbeats
+
+
+async def test_a_reached_goal_ends_serving_without_an_error(
+    fake: FakeTorrent,
+    statistics: Callable[..., TorrentStatistics],
+    autojump_clock: MockClock,
+) -> None:
+    del autojump_clock
+    fake.now = statistics(state=TorrentState.SEEDING)
+    out = StringIO()
+
+    async def reach() -> None:
+        await trio.sleep(5)
+        fake.now = statistics(state=TorrentState.STOPPED)
+
+    ui = JsonUi(out, StringIO(), clock=trio.current_time)
+    await together(reach, partial(serve, cast("Torrent", fake), ui))
+    assert json.loads(out.getvalue().splitlines()[-1])["state"] == "stopped"
+
+
+def test_limits_in_the_words_of_the_engine() -> None:
+    limits = LimitOptions(max_up=1, max_down=2, until_ratio=3, until=4, until_copies=5)
+    assert settings(limits) == Settings(max_upload=1, max_download=2)
+    assert settings(limits, 1).circuits == 1
+    assert goals(limits) == Goals(ratio=3, seconds=4, copies=5)
+    assert goals(LimitOptions()) == NO_GOALS
 
 
 async def test_each_notice_is_told_once(
@@ -144,18 +184,20 @@ class TestGivingUp:
         assert trio.current_time() - began <= 32
 
 
-def test_ready_names_everything_others_need() -> None:
+def test_ready_names_everything_others_need(fake: FakeTorrent) -> None:
     out = StringIO()
-    hashes = InfoHashes(v1=bytes(20), v2=None)
+    hashes = InfoHashes(v1=bytes(20), v2=bytes(32))
+    source = Magnet(hashes, trackers=("http://a/", "http://b/"), web_seeds=("http://w/",))
+    fake.info_hashes, fake.name, fake.spec = hashes, "żółć & co", TorrentSpec(source, Path())
     ui = JsonUi(out, StringIO())
-    announce_ready(ui, hashes=hashes, name="żółć & co", own=OWN, torrent_file="/tmp/x.torrent")
+    announce_ready(ui, cast("Torrent", fake), OWN, torrent_file=Path("/tmp/x.torrent"))
     event = json.loads(out.getvalue())
     magnet = parse_magnet(event.pop("magnet"))
-    assert (magnet.info_hashes, magnet.name, magnet.peers) == (hashes, "żółć & co", (OWN,))
+    assert magnet == replace(source, name="żółć & co", peers=(OWN,))
     assert event == {
         "event": "ready",
         "info_hash": "00" * 20,
-        "info_hash_v2": None,
+        "info_hash_v2": "00" * 32,
         "onion": OWN.host,
         "port": 12345,
         "torrent": "/tmp/x.torrent",

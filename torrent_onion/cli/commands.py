@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from torrent_onion.cli.content_options import ContentOptions, content_options
+from torrent_onion.cli.limit_options import LimitOptions, limit_options
 from torrent_onion.cli.options import (
     OutputOptions,
     TorOptions,
@@ -44,26 +45,38 @@ def _run(output: OutputOptions, command: Callable[[Ui], Awaitable[None]]) -> Non
 @click.argument("path", type=_to_share)
 @click.option("--output", "torrent_file", type=_torrent_file, help="Write a .torrent file too.")
 @click.option("--force", is_flag=True, help="Replace the .torrent file if it is another one.")
+@click.option(
+    "--key",
+    type=_any_file,
+    metavar="FILE",
+    help="Keep the same address: its key is in this file, which is made if it is not there.",
+)
+@click.option("--super-seed", is_flag=True, help="Give out one copy as fast as possible.")
 @content_options
+@limit_options
 @tor_options
 def seed(
     path: Path,
     torrent_file: Path | None,
+    key: Path | None,
     *,
     force: bool,
+    super_seed: bool,
     content: ContentOptions,
+    limits: LimitOptions,
     tor: TorOptions,
     output: OutputOptions,
 ) -> None:
     """Share a file or a folder until Ctrl-C.
 
     Publishes an onion service for it and prints a magnet link. Whoever has the link can fetch
-    PATH as long as this command runs.
+    PATH as long as this command runs. The options that begin with --until end it earlier.
     """
     from torrent_onion.cli import creating, seeding
 
     share = creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
-    _run(output, partial(seeding.seed, share, tor))
+    sharing = seeding.Sharing(key=key, super_seed=super_seed, limits=limits)
+    _run(output, partial(seeding.seed, share, sharing, tor))
 
 
 @click.command()

@@ -12,7 +12,7 @@ from torrent_onion.cli import text
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.sources import Source, read_source
 from torrent_onion.cli.tor_session import open_tor_for, publish_onion
-from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, watch
+from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, serve, watch
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
@@ -113,10 +113,8 @@ async def get(request: GetRequest, tor_options: TorOptions, ui: Ui) -> None:
         ui.note(f"Complete: {text.size(statistics.total)} in {took}.")
         ui.result("complete", {"path": str(path)}, text.printable(str(path)))
         if own is not None:
-            announce_ready(
-                ui, hashes=torrent.info_hashes, name=torrent.name, own=own, torrent_file=None
-            )
-            await watch(torrent, ui)
+            announce_ready(ui, torrent, own)
+            await serve(torrent, ui)
 
 
 def _add(

@@ -9,6 +9,7 @@ from platformdirs import user_state_path
 
 from tor_control.controller import Tor, TorConfig, open_tor
 from tor_control.events import Bootstrap, Connected, Lost, Restored, TorEvent, Warning_
+from tor_control.key_file import LastingAddress
 from tor_control.onion_service import OnionService
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.ui import ALL, Ui
@@ -26,14 +27,22 @@ async def open_tor_for(options: TorOptions, ui: Ui) -> AsyncIterator[Tor]:
 
 
 @asynccontextmanager
-async def publish_onion(tor: Tor, ui: Ui) -> AsyncIterator[OnionService]:
+async def publish_onion(
+    tor: Tor, ui: Ui, lasting: LastingAddress | None = None
+) -> AsyncIterator[OnionService]:
     """Publish an onion service for one torrent; the block begins when its descriptor is up.
+
+    Args:
+        tor: Where.
+        ui: Hears of it.
+        lasting: Its address; None takes a new one.
 
     Raises:
         PublishFailed: It could not be published.
     """
     ui.tor("Publishing the onion service", None)
-    async with tor.publish() as onion:
+    key, port = (lasting.key, lasting.port) if lasting else (None, None)
+    async with tor.publish(key=key, port=port) as onion:
         yield onion
 
 

@@ -1,21 +1,27 @@
 """What seeding and fetching have in common: watching a torrent, and naming it for others."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import trio
 
 from torrent_onion.cli import text
+from torrent_onion.cli.limit_options import LimitOptions
 from torrent_onion.cli.ui import Ui
-from torrent_onion.core.identity import InfoHashes, PeerAddress
+from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
+from torrent_onion.core.metainfo import Metainfo
+from torrent_onion.engine.settings import Goals, Settings
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.errors import NoDataError
 
 
 async def watch(torrent: Torrent, ui: Ui) -> None:
-    """Report how the torrent stands until it fails or this is cancelled.
+    """Report how the torrent stands until it has stopped, or this is cancelled.
 
     Raises:
         TorrentOnionError: Why it failed.
@@ -30,7 +36,31 @@ async def watch(torrent: Torrent, ui: Ui) -> None:
                 said.add(words)
                 ui.warn(words)
         ui.progress(statistics)
+        if statistics.state is TorrentState.STOPPED:
+            return
         await trio.sleep(ui.interval)
+
+
+async def serve(torrent: Torrent, ui: Ui) -> None:
+    """Report how a complete torrent is served, until its goal is reached or this is cancelled.
+
+    Raises:
+        TorrentOnionError: It failed.
+    """
+    await watch(torrent, ui)
+    sent = text.size(torrent.statistics().uploaded)
+    ui.note(f"The goal is reached: {sent} sent.")
+
+
+def settings(limits: LimitOptions, circuits: int | None = None) -> Settings:
+    """The options in the words of the engine."""
+    made = Settings(max_upload=limits.max_up, max_download=limits.max_down)
+    return made if circuits is None else replace(made, circuits=circuits)
+
+
+def goals(limits: LimitOptions) -> Goals:
+    """When serving is to end, in the words of the engine."""
+    return Goals(ratio=limits.until_ratio, seconds=limits.until, copies=limits.until_copies)
 
 
 def _warnings(statistics: TorrentStatistics) -> Iterator[str]:
@@ -72,27 +102,41 @@ def _arrived(statistics: TorrentStatistics) -> tuple[object, ...]:
 
 
 def announce_ready(
-    ui: Ui, *, hashes: InfoHashes, name: str | None, own: PeerAddress, torrent_file: str | None
+    ui: Ui, torrent: Torrent, own: PeerAddress, *, torrent_file: Path | None = None
 ) -> None:
     """Print the link by which others reach us. Only call it once the descriptor is up.
 
     Args:
         ui: Where to.
-        hashes: The torrent's identity.
-        name: The torrent's name, for the link.
+        torrent: What is shared; the link names its trackers and web seeds too.
         own: Our onion.
         torrent_file: The path of the .torrent file that was written, if one was.
     """
-    magnet = Magnet(info_hashes=hashes, name=name, peers=(own,)).to_uri()
+    hashes, source = torrent.info_hashes, torrent.spec.source
+    trackers = flat_trackers(source)
+    magnet = Magnet(
+        info_hashes=hashes,
+        name=torrent.name,
+        trackers=trackers,
+        web_seeds=source.web_seeds,
+        peers=(own,),
+    ).to_uri()
     fields: dict[str, object] = {
         "magnet": magnet,
         "info_hash": hashes.v1.hex() if hashes.v1 else None,
         "info_hash_v2": hashes.v2.hex() if hashes.v2 else None,
         "onion": own.host,
         "port": own.port,
-        "torrent": torrent_file,
+        "torrent": str(torrent_file) if torrent_file else None,
     }
     ui.note("Ready. Whoever has this link can fetch it while this command runs:\n")
     ui.result("ready", fields, magnet)
     ui.qr_code(magnet)
     ui.note("\nCtrl-C stops sharing.")
+
+
+def flat_trackers(source: Metainfo | Magnet) -> tuple[str, ...]:
+    """The announce URLs of a torrent, its tiers joined, as a link has them."""
+    if isinstance(source, Magnet):
+        return source.trackers
+    return tuple(chain.from_iterable(source.trackers))
