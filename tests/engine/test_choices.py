@@ -7,12 +7,15 @@ import trio
 
 from tests.engine.helpers import ContentMaker, MemoryNetwork, tree
 from torrent_onion.core.metainfo import TorrentFormat
+from torrent_onion.core.metainfo_build import FileToShare, build_info, plan_files
 from torrent_onion.engine.bandwidth import BURST_SECONDS, RateLimit
 from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.selection import by_name
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Goals, Settings
 from torrent_onion.engine.statistics import TorrentState
 from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.errors import PathError
 from torrent_onion.policy.piece_board import MAX_PRIORITY, NORMAL_PRIORITY
 
 PIECE = 32768
@@ -42,10 +45,13 @@ async def test_only_the_files_that_are_wanted_get_their_names(
                     metainfo,
                     tmp_path / "get",
                     peers=(address,),
-                    wanted=frozenset({paths.index(name)}),
+                    select=by_name([name], [], None),
                 )
                 torrent = getting.add(spec)
                 await torrent.wait_complete()
+                statistics = torrent.statistics()
+                assert statistics.done == statistics.wanted < statistics.total
+                assert torrent.wanted == frozenset({paths.index(name)})
                 await torrent.stop()
             got = tree(tmp_path / "get" / content.name)
             assert got == {
@@ -57,6 +63,45 @@ async def test_only_the_files_that_are_wanted_get_their_names(
             await getting.add(everything).wait_complete()
     assert tree(tmp_path / "get" / content.name) == tree(content)
     assert [path.name for path in (tmp_path / "get").iterdir()] == [content.name]
+
+
+@pytest.mark.parametrize(
+    ("only", "skip", "numbers", "expected"),
+    [
+        ([], [], None, {0, 1, 2}),
+        (["*.txt"], [], None, {0, 2}),
+        (["*.txt"], ["b"], None, {0}),
+        ([], ["a.txt"], None, {1, 2}),
+        ([], [], (1, 7), {1}),
+        (["*.txt"], [], (1,), {0, 2}),
+    ],
+)
+def test_files_are_chosen_by_name_or_by_the_link(
+    only: list[str], skip: list[str], numbers: tuple[int, ...] | None, expected: set[int]
+) -> None:
+    files = [FileToShare(path, 1) for path in (("a.txt",), ("b", "c.jpg"), ("b", "d.txt"))]
+    info = build_info(
+        "x",
+        plan_files("x", files, PIECE, TorrentFormat.V1),
+        piece_length=PIECE,
+        torrent_format=TorrentFormat.V1,
+        is_single_file=False,
+        piece_hashes=bytes(20),
+    )
+    assert by_name(only, skip, numbers)(info) == expected
+    with pytest.raises(PathError, match="--only"):
+        by_name(["z"], [], None)(info)
+
+
+async def test_a_choice_of_nothing_fails_the_torrent(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    metainfo = (await create_torrent(make_content(tmp_path / "seed"))).metainfo
+    async with open_session(dial=network.dial) as session:
+        spec = TorrentSpec(metainfo, tmp_path / "get", select=by_name(["nothing"], [], None))
+        torrent = session.add(spec)
+        with pytest.raises(PathError, match="None of its files"):
+            await torrent.wait_complete()
 
 
 async def test_in_sequence_the_ends_of_files_come_first(

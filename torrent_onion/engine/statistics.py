@@ -31,6 +31,7 @@ class TorrentStatistics:
     Attributes:
         done: Bytes that are on disk and verified.
         total: Bytes in all; 0 until the metadata is known.
+        unwanted: Bytes of them that are not fetched, for only some files are wanted.
         checked: Bytes of the data on disk that the check at the start has gone through.
         downloaded: Payload bytes that came in since the start, useful or not.
         uploaded: Payload bytes that went out since the start.
@@ -62,3 +63,9 @@ class TorrentStatistics:
     trackers: tuple[TrackerStatistics, ...] = ()
     web_seeds: tuple[WebSeedStatistics, ...] = ()
     notices: tuple[str, ...] = ()
+    unwanted: int = 0
+
+    @property
+    def wanted(self) -> int:
+        """What ``done`` is when the torrent is complete; 0 until the metadata is known."""
+        return self.total - self.unwanted

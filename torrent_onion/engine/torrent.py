@@ -23,7 +23,7 @@ from torrent_onion.engine.announcer import Sign
 from torrent_onion.engine.bandwidth import RateLimit, take_from_all
 from torrent_onion.engine.onion_exchange import OnionExchange
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.selection import set_priorities
+from torrent_onion.engine.selection import Select, set_priorities, wanted_pieces
 from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
 from torrent_onion.engine.sources import Sources
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
@@ -31,7 +31,7 @@ from torrent_onion.engine.storage import Storage
 from torrent_onion.engine.torrent_metadata import TorrentMetadata
 from torrent_onion.engine.traffic import Traffic
 from torrent_onion.engine.wakeup import Wakeup
-from torrent_onion.errors import MetainfoError, ProtocolError, TorrentOnionError
+from torrent_onion.errors import LocalError, MetainfoError, ProtocolError, TorrentOnionError
 from torrent_onion.policy.choker import Candidate, Choker
 from torrent_onion.policy.peer_pool import PeerPool, Source
 from torrent_onion.policy.piece_download import PeerKey, PieceDownload
@@ -56,7 +56,8 @@ class TorrentSpec:
         peers: Addresses to dial first.
         own_address: Where others reach us, if they do; never dialled.
         sign: Signs with the key of that onion: the proof for trackers that it is ours (RFC 8032).
-        wanted: Numbers of the files to fetch; None fetches all.
+        select: Given what the torrent is, says which files to fetch, by their numbers; what it
+            raises fails the torrent. None fetches all.
         sequential: Fetch in order, the first and last piece of each file first, so that files can
             be opened early.
         super_seed: Give out one copy as fast as possible (BEP 16); only for data that is shared.
@@ -71,7 +72,7 @@ class TorrentSpec:
     peers: tuple[PeerAddress, ...] = ()
     own_address: PeerAddress | None = None
     sign: Sign | None = None
-    wanted: frozenset[int] | None = None
+    select: Select | None = None
     sequential: bool = False
     super_seed: bool = False
     max_upload: float | None = None
@@ -143,6 +144,8 @@ class Torrent:
         self._seeding_since: float | None = None
         self._copies = 0
         self._done = 0
+        self._unwanted = 0
+        self.wanted: frozenset[int] | None = None
         if isinstance(spec.source, Metainfo):
             self.metadata_known(spec.source.info, spec.source.piece_layers)
 
@@ -192,6 +195,7 @@ class Torrent:
             state=self.state,
             done=self._done,
             total=self.info.total_length if self.info else 0,
+            unwanted=self._unwanted,
             checked=self.checked,
             downloaded=self.traffic.downloaded,
             uploaded=self.traffic.uploaded,
@@ -229,11 +233,12 @@ class Torrent:
     @property
     def wanted_files(self) -> list[int]:
         """Numbers of the files that are to be fetched, and kept on disk."""
-        wanted = self.spec.wanted
         return [
             file
             for file, entry in enumerate(self.metadata.known_info.files)
-            if not entry.is_pad and entry.symlink is None and (wanted is None or file in wanted)
+            if not entry.is_pad
+            and entry.symlink is None
+            and (self.wanted is None or file in self.wanted)
         ]
 
     @property
@@ -273,6 +278,11 @@ class Torrent:
     def metadata_known(self, info: Info, piece_layers: Mapping[bytes, bytes]) -> None:
         """The info dictionary is here and right, with the layers of its file if it came in one."""
         self.info_hashes = info.info_hashes
+        try:
+            self.wanted = self.spec.select(info) if self.spec.select else None
+        except LocalError as error:
+            self.fail(error)
+            return
         for peer in list(self.peers.values()):
             try:
                 peer.metadata_known(info.layout.num_pieces)
@@ -294,10 +304,14 @@ class Torrent:
         self._picker = PiecePicker(
             info.layout, have.copy(), rng=self.rng, sequential=self.spec.sequential
         )
-        set_priorities(self._picker, info, self.spec)
+        set_priorities(self._picker, info, self.wanted, sequential=self.spec.sequential)
         if self.spec.super_seed and have.is_full:
             self._super_seed = SuperSeed(info.layout.num_pieces, self.rng)
         self._done = sum(_data_length(info, index) for index in have.indices())
+        wanted = wanted_pieces(info, self.wanted)
+        self._unwanted = sum(
+            _data_length(info, index) for index in have.missing() if not wanted[index]
+        )
         self.state = TorrentState.DOWNLOADING
         for peer in self.peers.values():
             for index in have.indices():

@@ -161,7 +161,7 @@ class TorrentData:
 
     def _refuse_full_disk(self, have: Bitfield) -> None:
         """Better to know before a week of downloading than after it."""
-        wanted = wanted_pieces(self._info, self._torrent.spec.wanted)
+        wanted = wanted_pieces(self._info, self._torrent.wanted)
         missing = sum(
             self._info.layout.piece_size(index) for index in have.missing() if wanted[index]
         )
