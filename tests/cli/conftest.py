@@ -1,10 +1,14 @@
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from io import StringIO
+from pathlib import Path
 
 import pytest
 
+from tor_control.endpoints import Endpoint
+from tor_control.guard import GuardStatistics, LayerStatus
+from torrent_onion.cli import guarding
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 
 
@@ -69,3 +73,34 @@ def restore_logging() -> Iterator[None]:
     for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
         logger.handlers, logger.propagate = handlers, propagate
         logger.setLevel(level)
+
+
+class FakeGuard:
+    """Remembers what it was asked for; the real one would hold the tests themselves."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.folders: list[Path] = []
+        self.endpoints: frozenset[Endpoint] = frozenset()
+        self.listens_on_loopback: bool | None = None
+        self.layers: tuple[LayerStatus, ...] = ()
+        self.refused = 0
+
+    def confine_writes(self, folders: Collection[Path]) -> None:
+        self.done.append("confined")
+        self.folders = list(folders)
+
+    def arm(self, endpoints: frozenset[Endpoint], *, listens_on_loopback: bool) -> None:
+        self.done.append("armed")
+        self.endpoints = endpoints
+        self.listens_on_loopback = listens_on_loopback
+
+    def statistics(self) -> GuardStatistics:
+        return GuardStatistics(self.layers, self.refused)
+
+
+@pytest.fixture(autouse=True)
+def guard(monkeypatch: pytest.MonkeyPatch) -> FakeGuard:
+    fake = FakeGuard()
+    monkeypatch.setattr(guarding, "GUARD", fake)
+    return fake

@@ -217,5 +217,5 @@ def test_every_line_that_is_logged_is_known() -> None:
     )
     golden = (ROOT / "tests" / "golden" / "log_lines.txt").read_text().splitlines()
     assert set(found) <= set(golden)
-    # Nothing that takes an argument is above debug level.
-    assert all(line.startswith("debug ") for line in golden if "%" in line)
+    # Nothing that takes an argument is above debug level, numbers excepted.
+    assert all(line.startswith("debug ") for line in golden if "%" in line.replace("%d", ""))

@@ -13,10 +13,10 @@ import trio
 from click.testing import CliRunner
 
 from tests.engine.helpers import MemoryListener, stream_pair
+from tor_control.config import TorConfig
 from tor_control.onion_address import OnionKey
 from tor_control.onion_service import ServiceLimits
 from torrent_onion.cli import tracking
-from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.program import program
 from torrent_onion.cli.terminal import TerminalUi
 from torrent_onion.cli.tracking import TrackerFiles, read_allow_list, track
@@ -56,8 +56,8 @@ def tor(monkeypatch: pytest.MonkeyPatch) -> FakeTor:
     fake = FakeTor()
 
     @asynccontextmanager
-    async def open_tor_for(options: TorOptions, ui: Ui) -> AsyncIterator[FakeTor]:
-        del options, ui
+    async def open_tor_for(config: TorConfig, ui: Ui) -> AsyncIterator[FakeTor]:
+        del config, ui
         yield fake
 
     monkeypatch.setattr(tracking, "open_tor_for", open_tor_for)
@@ -66,7 +66,7 @@ def tor(monkeypatch: pytest.MonkeyPatch) -> FakeTor:
 
 async def run_for(seconds: float, files: TrackerFiles, ui: Ui) -> None:
     with trio.move_on_after(seconds):
-        await track(files, TorOptions(), ui)
+        await track(files, TorConfig(state=Path()), ui)
 
 
 def events(out: StringIO) -> list[dict[str, object]]:
@@ -174,7 +174,7 @@ class TestFiles:
         files = TrackerFiles(key=tmp_path / "key")
         (tmp_path / "key").touch(0o644)
         with pytest.raises(LocalError, match="chmod 600"):
-            await track(files, TorOptions(), JsonUi(StringIO(), StringIO()))
+            await track(files, TorConfig(state=Path()), JsonUi(StringIO(), StringIO()))
         assert tor.onions == []
 
     async def test_a_database_is_made(

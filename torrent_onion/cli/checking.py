@@ -9,12 +9,13 @@ from enum import Enum
 
 import trio
 
+from tor_control.config import TorConfig
 from tor_control.controller import Tor, open_tor
 from tor_control.errors import TorError, TorLaunchFailed, TorTooOld
 from tor_control.events import Connected, TorEvent
-from torrent_onion.cli import text
-from torrent_onion.cli.options import TorOptions
-from torrent_onion.cli.tor_session import show_tor_event, tor_config
+from torrent_onion.cli import guarding, text
+from torrent_onion.cli.leak_checks import LeakTable, check_addresses, check_guard
+from torrent_onion.cli.tor_session import show_tor_event
 from torrent_onion.cli.ui import Ui
 
 _STEP_WIDTH = 20
@@ -28,6 +29,7 @@ class Step(Enum):
     FOUND = "Tor found"
     VERSION = "Version"
     CONTROL = "Control port"
+    GUARD = "Guard"
     BOOTSTRAP = "Tor network"
     PUBLISHED = "Onion service"
     REACHED = "Reached through Tor"
@@ -76,20 +78,34 @@ class Checklist:
         self.ui.result("check", fields, f"{step.value:<{_STEP_WIDTH}}{outcome}".rstrip())
 
 
-async def check(options: TorOptions, ui: Ui) -> None:
+async def check(config: TorConfig, ui: Ui, *, leaks: bool = False) -> None:
     """Go through all steps.
+
+    Args:
+        config: Which tor.
+        ui: Where to report.
+        leaks: Try as well what must not work.
 
     Raises:
         TorError: Why a step failed, and the way out.
+        LocalError: Something works that must not.
     """
+    table = LeakTable(ui)
+    if leaks:
+        await check_guard(table)  # in a process of its own, while we may still start one
     checklist = Checklist(ui)
     try:
-        async with open_tor(tor_config(options), _Watcher(checklist)) as tor:
+        async with open_tor(config, _Watcher(checklist)) as tor:
             checklist.ok(Step.BOOTSTRAP, f"connected in {checklist.took()}")
             await _check_onion(tor, checklist)
+            if leaks:
+                await check_addresses(tor, table)
     except TorError as error:
         checklist.failed(error)
         raise
+    finally:
+        guarding.report_refusals(ui)
+    table.require_closed()
 
 
 class _Watcher:
@@ -105,6 +121,8 @@ class _Watcher:
             checklist.ok(Step.FOUND, origin)
             checklist.ok(Step.VERSION, event.version)
             checklist.ok(Step.CONTROL, event.place)
+            guarding.arm(event, checklist.ui)
+            checklist.ok(Step.GUARD, guarding.active_layers())
         elif not isinstance(event, Connected):
             show_tor_event(checklist.ui, event)
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +22,9 @@ from torrent_onion.cli.options import (
     tor_options,
 )
 from torrent_onion.cli.ui import Ui, choose_ui
+
+if TYPE_CHECKING:
+    from tor_control.config import TorConfig
 
 DEFAULT_RELAYS = 5
 """Relays of a private network beside its three authorities; fewer are too few for an onion."""
@@ -39,6 +43,21 @@ def _run(output: OutputOptions, command: Callable[[Ui], Awaitable[None]]) -> Non
 
     with closing(choose_ui(output)) as ui:
         run(partial(command, ui), ui)
+
+
+def _run_with_tor(
+    tor: TorOptions,
+    output: OutputOptions,
+    command: Callable[["TorConfig", Ui], Awaitable[None]],
+    *folders: Path,
+) -> None:
+    """Run a command that talks to Tor; it can write into these folders and our own, no others."""
+    from torrent_onion.cli.guarding import given_up
+    from torrent_onion.cli.runner import run
+    from torrent_onion.cli.tor_session import tor_config
+
+    with closing(choose_ui(output)) as ui, given_up(tor_config(tor), folders) as config:
+        run(partial(command, config, ui), ui)
 
 
 @click.command()
@@ -76,7 +95,8 @@ def seed(
 
     share = creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
     sharing = seeding.Sharing(key=key, super_seed=super_seed, limits=limits)
-    _run(output, partial(seeding.seed, share, sharing, tor))
+    folders = [file.parent for file in (torrent_file, key) if file is not None]
+    _run_with_tor(tor, output, partial(seeding.seed, share, sharing), *folders)
 
 
 @click.command()
@@ -103,12 +123,14 @@ def get(
     Run the same command again after an interruption: it goes on where it was. Put the link in
     quotes; - reads it from standard input.
     """
-    from torrent_onion.cli import getting
+    from torrent_onion.cli import getting, sources
 
-    request = getting.read_request(
-        source, folder, peers, timeout=timeout, keep_serving=keep_serving
+    unread = sources.fetch_source(source)
+    getting.make_folder(folder)
+    read = partial(
+        getting.read_request, unread, folder, peers, timeout=timeout, keep_serving=keep_serving
     )
-    _run(output, partial(getting.get, request, tor))
+    _run_with_tor(tor, output, partial(getting.get, read), folder)
 
 
 @click.command()
@@ -168,8 +190,9 @@ def verify(torrent_file: Path, folder: Path, *, output: OutputOptions) -> None:
 
 
 @click.command()
+@click.option("--leaks", is_flag=True, help="Try as well what must not work.")
 @tor_options
-def check(*, tor: TorOptions, output: OutputOptions) -> None:
+def check(*, leaks: bool, tor: TorOptions, output: OutputOptions) -> None:
     """Find out whether this machine can share and fetch.
 
     Goes through what is needed step by step: the tor program, its version, its control port,
@@ -177,7 +200,7 @@ def check(*, tor: TorOptions, output: OutputOptions) -> None:
     """
     from torrent_onion.cli import checking
 
-    _run(output, partial(checking.check, tor))
+    _run_with_tor(tor, output, partial(checking.check, leaks=leaks))
 
 
 @click.command()
@@ -217,7 +240,8 @@ def tracker(
     from torrent_onion.cli import tracking
 
     files = tracking.TrackerFiles(allow=allow, key=key, database=database)
-    _run(output, partial(tracking.track, files, tor))
+    folders = [file.parent for file in (key, database) if file is not None]
+    _run_with_tor(tor, output, partial(tracking.track, files), *folders)
 
 
 @click.command("private-network")

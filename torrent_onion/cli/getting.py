@@ -1,5 +1,6 @@
 """``get``: fetch a torrent, and with ``--seed`` go on serving it."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -7,11 +8,11 @@ from pathlib import Path
 
 import trio
 
+from tor_control.config import TorConfig
 from tor_control.onion_service import OnionService
 from torrent_onion.cli import text
-from torrent_onion.cli.options import TorOptions
-from torrent_onion.cli.sources import Source, read_source
-from torrent_onion.cli.tor_session import open_tor_for, publish_onion
+from torrent_onion.cli.sources import Source, UnreadSource
+from torrent_onion.cli.tor_session import open_tor_and_read, publish_onion
 from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, serve, watch
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import PeerAddress
@@ -44,21 +45,20 @@ class GetRequest:
 
 
 def read_request(
-    source_text: str,
+    unread: UnreadSource,
     folder: Path,
     peer_texts: tuple[str, ...],
     *,
     timeout: float | None,
     keep_serving: bool,
 ) -> GetRequest:
-    """Understand what was asked for before anything slow begins.
+    """Understand what was asked for.
 
     Raises:
         RemoteError: The source or a peer's address makes no sense.
         NoDataError: It names nobody to ask.
-        PathError: The source or the folder cannot be used.
     """
-    source = read_source(source_text)
+    source = unread.read()
     named = source.peers if isinstance(source, Magnet) else ()
     peers = (*(PeerAddress.parse(peer) for peer in peer_texts), *named)
     if not peers and not _has_other_sources(source):
@@ -67,7 +67,6 @@ def read_request(
             f"{what} names nobody whom Tor can reach. "
             "Ask for a link that `torrent-onion seed` printed, or name a peer with --peer."
         )
-    _make_folder(folder)
     return GetRequest(source, folder, peers, timeout, keep_serving)
 
 
@@ -80,7 +79,12 @@ def _has_other_sources(source: Source) -> bool:
     return any(url.lower().startswith(_REACHABLE) for url in urls)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder that the data goes into, if it is not there.
+
+    Raises:
+        PathError: It cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -89,16 +93,22 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-async def get(request: GetRequest, tor_options: TorOptions, ui: Ui) -> None:
+async def get(read: Callable[[], GetRequest], config: TorConfig, ui: Ui) -> None:
     """Fetch until complete; with ``keep_serving`` serve until cancelled.
 
+    Args:
+        read: Reads what is asked for; called when nothing but Tor can be reached any more.
+        config: Which Tor.
+        ui: Where to report.
+
     Raises:
+        RemoteError: What is asked for makes no sense.
         TorError: Tor cannot be had.
         NoDataError: Nothing arrived for the time allowed.
         LocalError: The disk stands in the way.
     """
     async with AsyncExitStack() as stack:
-        tor = await stack.enter_async_context(open_tor_for(tor_options, ui))
+        tor, request = await stack.enter_async_context(open_tor_and_read(config, ui, read))
         onion = None
         if request.keep_serving:
             onion = await stack.enter_async_context(publish_onion(tor, ui))

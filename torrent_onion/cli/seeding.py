@@ -6,11 +6,11 @@ from random import SystemRandom
 
 import trio
 
+from tor_control.config import TorConfig
 from tor_control.onion_service import random_port
 from torrent_onion.cli.creating import Content, make_torrent
 from torrent_onion.cli.lasting_key import open_key
 from torrent_onion.cli.limit_options import LimitOptions
-from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.tor_session import open_tor_for, publish_onion
 from torrent_onion.cli.transfer import announce_ready, goals, serve, settings
 from torrent_onion.cli.ui import Ui
@@ -35,7 +35,7 @@ class Sharing:
     limits: LimitOptions
 
 
-async def seed(content: Content, sharing: Sharing, tor_options: TorOptions, ui: Ui) -> None:
+async def seed(content: Content, sharing: Sharing, config: TorConfig, ui: Ui) -> None:
     """Share the path until a goal is reached, or this is cancelled.
 
     Hashing and the way into the Tor network take time, so both go on at once.
@@ -48,7 +48,7 @@ async def seed(content: Content, sharing: Sharing, tor_options: TorOptions, ui: 
     hashed = _Hashed()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_hash, content, hashed, ui)
-        async with open_tor_for(tor_options, ui) as tor:
+        async with open_tor_for(config, ui) as tor:
             metainfo = await hashed.wait()
             async with (
                 publish_onion(tor, ui, lasting) as onion,

@@ -6,6 +6,7 @@ Nothing is fetched from the web: a URL is refused before anything is opened.
 
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,33 +24,65 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _INFO_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|[a-z2-7]{32}", re.IGNORECASE)
 
 
-def read_source(text: str) -> Source:
-    """Read what the user named.
+@dataclass(frozen=True, slots=True)
+class UnreadSource:
+    """What the user named, fetched but not looked into: it may come from a stranger.
+
+    Args:
+        content: A link, or the bytes of a file.
+        name: Of where it came from, for messages.
+    """
+
+    content: str | bytes
+    name: str
+
+    def read(self) -> Source:
+        """Understand it.
+
+        Raises:
+            MagnetError: A magnet link that names no torrent.
+            MetainfoError: It is no torrent.
+        """
+        if isinstance(self.content, str):
+            return parse_magnet(self.content)
+        return _read(self.content, self.name)
+
+
+def fetch_source(text: str) -> UnreadSource:
+    """Fetch what the user named.
 
     Args:
         text: A magnet link, a path, or ``-``.
 
     Raises:
-        MagnetError: A magnet link that names no torrent.
-        MetainfoError: What was read is no torrent.
+        MetainfoError: It is too large to be a torrent.
         PathError: It cannot be read.
     """
     if text.lower().startswith("magnet:"):
-        return parse_magnet(text)
+        return UnreadSource(text, "The link")
     if _URL.match(text):
         raise PathError(
             "Torrent files are not fetched from the web. "
             "Download it with Tor Browser and name the file."
         )
     if text == _STDIN:
-        return _read(sys.stdin.buffer, "Standard input")
+        return _fetch(sys.stdin.buffer, "Standard input")
     path = Path(text)
     if _INFO_HASH.fullmatch(text) and not path.exists():
         raise PathError(
             "An info-hash alone is not enough to find anybody. "
             "Ask for the whole link, which begins with magnet:?"
         )
-    return _read_file(path)
+    return _fetch_file(path)
+
+
+def read_source(text: str) -> Source:
+    """Fetch and read at once, where no network is in reach.
+
+    Raises:
+        MagnetError, MetainfoError, PathError: As the two do.
+    """
+    return fetch_source(text).read()
 
 
 def read_torrent_file(path: Path) -> Metainfo:
@@ -65,10 +98,10 @@ def read_torrent_file(path: Path) -> Metainfo:
     return source
 
 
-def _read_file(path: Path) -> Source:
+def _fetch_file(path: Path) -> UnreadSource:
     try:
         with path.open("rb") as file:
-            return _read(file, str(path))
+            return _fetch(file, str(path))
     except IsADirectoryError:
         raise PathError(
             f"{path} is a folder. Name a .torrent file; to share a folder use `torrent-onion seed`."
@@ -81,10 +114,14 @@ def _read_file(path: Path) -> Source:
         raise PathError(f"No permission to read {path}. Change its permissions.") from None
 
 
-def _read(file: BinaryIO, name: str) -> Source:
+def _fetch(file: BinaryIO, name: str) -> UnreadSource:
     data = file.read(MAX_TORRENT_FILE + 1)
     if len(data) > MAX_TORRENT_FILE:
         raise MetainfoError(f"{name} is too large for a .torrent file. Check what it is.")
+    return UnreadSource(data, name)
+
+
+def _read(data: bytes, name: str) -> Source:
     if data[:7].lower() == b"magnet:" and len(data) <= MAX_LENGTH:
         return parse_magnet(data.decode("utf-8", "replace").strip())
     if not data.startswith(b"d"):

@@ -1,9 +1,9 @@
 """Open Tor for a command, and say what it does in the meantime."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from platformdirs import user_state_path
 
@@ -11,18 +11,54 @@ from tor_control.controller import Tor, TorConfig, open_tor
 from tor_control.events import Bootstrap, Connected, Lost, Restored, TorEvent, Warning_
 from tor_control.key_file import LastingAddress
 from tor_control.onion_service import OnionService
+from torrent_onion.cli import guarding
 from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.ui import ALL, Ui
 
+T = TypeVar("T")
+
 
 @asynccontextmanager
-async def open_tor_for(options: TorOptions, ui: Ui) -> AsyncIterator[Tor]:
-    """Open Tor as the options say and report its events.
+async def open_tor_and_read(
+    config: TorConfig, ui: Ui, read: Callable[[], T]
+) -> AsyncIterator[tuple[Tor, T]]:
+    """Open Tor and report its events; read what comes from strangers as soon as that is safe.
+
+    Args:
+        config: What the user chose.
+        ui: Where to.
+        read: Called once the guard is armed, while Tor is still on its way into the network. What
+            it raises ends everything.
+
+    Yields:
+        Tor, in its network, and what was read.
 
     Raises:
         TorError: There is no tor, or it does not reach its network.
     """
-    async with open_tor(tor_config(options), partial(show_tor_event, ui)) as tor:
+    have_read: list[T] = []
+
+    def on_event(event: TorEvent) -> None:
+        show_tor_event(ui, event)
+        if isinstance(event, Connected):
+            guarding.arm(event, ui)
+            have_read.append(read())
+
+    try:
+        async with open_tor(config, on_event) as tor:
+            yield tor, have_read[0]
+    finally:
+        guarding.report_refusals(ui)
+
+
+@asynccontextmanager
+async def open_tor_for(config: TorConfig, ui: Ui) -> AsyncIterator[Tor]:
+    """Open Tor, arm the guard, and report Tor's events.
+
+    Raises:
+        TorError: There is no tor, or it does not reach its network.
+    """
+    async with open_tor_and_read(config, ui, lambda: None) as (tor, _):
         yield tor
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import trio
 
+from tor_control.config import TorConfig
 from tor_control.onion_service import PowDefenses, ServiceLimits
 from torrent_onion.cli import text
 from torrent_onion.cli.lasting_key import open_key
-from torrent_onion.cli.options import TorOptions
 from torrent_onion.cli.tor_session import open_tor_for
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import V1_HASH_LENGTH
@@ -59,7 +59,7 @@ class TrackerFiles:
     database: Path | None = None
 
 
-async def track(files: TrackerFiles, tor_options: TorOptions, ui: Ui) -> None:
+async def track(files: TrackerFiles, config: TorConfig, ui: Ui) -> None:
     """Run a tracker until cancelled.
 
     Raises:
@@ -73,7 +73,7 @@ async def track(files: TrackerFiles, tor_options: TorOptions, ui: Ui) -> None:
     registry = SwarmRegistry(allowed, keep_changes=files.database is not None)
     async with (
         _open_memory(files.database, registry) as database,
-        open_tor_for(tor_options, ui) as tor,
+        open_tor_for(config, ui) as tor,
         tor.publish(key=key, port=port, limits=LIMITS) as onion,
     ):
         url = announce_url(onion.address, onion.port)

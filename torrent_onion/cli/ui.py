@@ -54,6 +54,11 @@ class Ui(ABC):
     def tor(self, phase: str, percent: int | None) -> None:
         """Tor is on its way: the phase in tor's own words, and per cent where they are known."""
 
+    def guard(self, fields: Mapping[str, object], words: str) -> None:
+        """What holds this process to Tor: for programs, and the same in a line."""
+        del fields
+        self.note(words)
+
     @abstractmethod
     def hashing(self, done: int, total: int) -> None:
         """So many bytes have been hashed, to share or to verify them."""
@@ -121,6 +126,11 @@ class JsonUi(Ui):
     def tor(self, phase: str, percent: int | None) -> None:
         """Every phase is an event, at once."""
         self._going_on("tor", {"phase": phase, "percent": percent}, now=True)
+
+    def guard(self, fields: Mapping[str, object], words: str) -> None:
+        """An event."""
+        del words
+        self._going_on("guard", dict(fields), now=True)
 
     def hashing(self, done: int, total: int) -> None:
         """At most one event a second, and one when all is done."""
