@@ -205,6 +205,16 @@ class TestShow:
         link = f"magnet:?xt=urn:btih:{'ab' * 20}\n"
         assert "ab" * 20 in run("show", "-", stdin=link.encode()).stdout
 
+    def test_what_will_not_be_used_is_told_in_a_line(self) -> None:
+        link = (
+            f"magnet:?xt=urn:btih:{'ab' * 20}&tr=udp%3A%2F%2Fu.example%3A1&tr=wss%3A%2F%2Fw.example"
+        )
+        result = run("show", f"{link}&tr=http%3A%2F%2Ft.example%2Fannounce")
+        [line] = [one for one in result.stdout.splitlines() if one.startswith("Not used")]
+        assert "udp://u.example:1 (Tor carries no UDP)" in line
+        assert "wss://w.example (WebSocket is for browsers only)" in line
+        assert "t.example/" not in line
+
 
 class TestSource:
     @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """``show``: what is in a magnet link or a .torrent file, and what in it could identify somebody."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from torrent_onion.cli.sources import read_source
 from torrent_onion.cli.text import count, printable, size
@@ -8,6 +9,7 @@ from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import InfoHashes
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import FileEntry, Metainfo
+from torrent_onion.protocol.http import describe_dropped, sort_out
 
 _LABEL_WIDTH = 13
 _SIZE_WIDTH = 9
@@ -34,6 +36,7 @@ def _magnet_lines(magnet: Magnet) -> Iterator[str]:
     yield from _list("Peers", [str(peer) for peer in magnet.peers])
     yield from _list("Trackers", magnet.trackers)
     yield from _list("Web seeds", magnet.web_seeds)
+    yield from _not_used(magnet.trackers, magnet.web_seeds)
     if magnet.select_only is not None:
         yield _line("Only files", f"{count(len(magnet.select_only), 'file')} of them (BEP 53)")
 
@@ -61,6 +64,7 @@ def _metainfo_lines(metainfo: Metainfo) -> Iterator[str]:
     for number, tier in enumerate(metainfo.trackers, 1):
         yield from _list(f"Trackers {number}", tier)
     yield from _list("Web seeds", metainfo.web_seeds)
+    yield from _not_used(chain.from_iterable(metainfo.trackers), metainfo.web_seeds)
     if metainfo.comment:
         yield _line("Comment", metainfo.comment)
     telling = _telling(metainfo)
@@ -115,6 +119,14 @@ def _list(label: str, values: list[str] | tuple[str, ...]) -> Iterator[str]:
     for value in values:
         yield _line(label, value)
         label = ""
+
+
+def _not_used(trackers: Iterable[str], web_seeds: Iterable[str]) -> Iterator[str]:
+    """What of it no other command will ever ask, and why."""
+    for what, urls in (("trackers", trackers), ("web seeds", web_seeds)):
+        words = describe_dropped(what, sort_out(urls)[1])
+        if words is not None:
+            yield printable(words)
 
 
 def _line(label: str, value: str) -> str:
