@@ -288,6 +288,50 @@ CASES = (
         "tests/engine/test_storage_parts.py",
     ),
     Case(
+        "Hostile names: links that a torrent names",
+        "torrent_onion/engine/placement.py",
+        "None if entry.is_pad or entry.symlink is not None else name",
+        "None if entry.is_pad else name",
+        "tests/engine/test_links_and_runs.py",
+    ),
+    Case(
+        "What is shared by mistake: links",
+        "torrent_onion/engine/scan.py",
+        '        if entry.is_symlink():\n            return "symbolic link"\n'
+        "        if not (entry.is_dir(follow_symlinks=False) or "
+        "entry.is_file(follow_symlinks=False)):\n",
+        "        if not (entry.is_dir() or entry.is_file()):\n",
+        "tests/engine/test_links_and_runs.py",
+    ),
+    Case(
+        "What is shared by mistake: hidden files",
+        "torrent_onion/engine/scan.py",
+        '        if entry.name.startswith("."):\n',
+        "        if False:\n",
+        "tests/engine/test_storage_parts.py",
+    ),
+    Case(
+        "The process itself: seccomp",
+        "tor_control/guard_seccomp.py",
+        "(JMP_JEQ_K, 0, 1, AF_UNIX)",
+        "(JMP_JEQ_K, 0, 0, AF_UNIX)",
+        "tests/tor_control/test_guard_seccomp.py::test_no_socket_but_unix",
+    ),
+    Case(
+        "Nothing but onions: tor refuses as well",
+        "tor_control/torrc.py",
+        '            flags += " OnionTrafficOnly"\n',
+        "            pass\n",
+        "tests/tor_control/test_torrc.py",
+    ),
+    Case(
+        "Nothing but onions: the option",
+        "torrent_onion/cli/tor_session.py",
+        "        onion_only=options.onion_only,\n",
+        "",
+        "tests/cli/test_tor_session.py",
+    ),
+    Case(
         "Logs: values",
         REDACTION,
         "        return self.mask(type(value).__name__, str(value))\n",
