@@ -169,6 +169,13 @@ CASES = (
         REQUESTS,
     ),
     Case(
+        "Shared circuits: web seeds",
+        "torrent_onion/engine/web_seed.py",
+        "        isolation = new_isolation()",
+        '        isolation = "x" * 32',
+        "tests/engine/test_web_seed.py::TestHonestServers::test_every_seed_has_a_circuit_of_its_own",
+    ),
+    Case(
         "Shared circuits: isolation that tor does not confirm",
         SOCKS,
         "        if message != _METHOD_CONFIRMED:\n            raise IsolationRefused\n",
