@@ -1,0 +1,133 @@
+"""Other people's servers on loopback: a tracker and a web server from Debian, and a stand-in."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+PATIENCE = 20.0
+"""Seconds until a server listens."""
+
+_NGINX = """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
+events {{}}
+http {{
+    access_log off; root "{root}"; max_ranges {ranges};
+    client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+    uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+    server {{ listen 127.0.0.1:{port}; }}
+}}
+"""
+
+
+@contextmanager
+def opentracker(folder: Path, info_hash: bytes) -> Iterator[int]:
+    """Run the tracker that most public ones are; skip without it.
+
+    Args:
+        folder: For its list; made here.
+        info_hash: What it serves; Debian's serves nothing that is not on its list.
+
+    Yields:
+        Its port.
+    """
+    folder.mkdir()
+    listed = folder / "list"
+    listed.write_text(f"{info_hash.hex()}\n")
+    port = free_port()
+    # Where root starts it, it locks itself into the folder and becomes nobody.
+    options = ["-d", str(folder), "-w", "/list"] if os.geteuid() == 0 else ["-w", str(listed)]
+    with _running([_program("opentracker"), "-i", "127.0.0.1", "-p", str(port), *options], port):
+        yield port
+
+
+@contextmanager
+def nginx(root: Path, folder: Path, *, has_ranges: bool = True) -> Iterator[int]:
+    """Serve the files below a folder; skip without it.
+
+    Args:
+        root: The folder.
+        folder: For what it needs itself; made here.
+        has_ranges: Send parts of files to those who ask for parts.
+
+    Yields:
+        Its port.
+    """
+    folder.mkdir()
+    port = free_port()
+    configuration = folder / "nginx.conf"
+    ranges = 1 if has_ranges else 0
+    configuration.write_text(_NGINX.format(folder=folder, root=root, port=port, ranges=ranges))
+    with _running([_program("nginx"), "-c", str(configuration)], port):
+        yield port
+
+
+@contextmanager
+def fixed_answer(body: bytes) -> Iterator[int]:
+    """Say the same to everybody.
+
+    Yields:
+        The port.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _program(name: str) -> str:
+    path = which(name) or which(name, path="/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+@contextmanager
+def _running(command: list[str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, f"{command[0]} does not listen"
+                time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
