@@ -132,7 +132,8 @@ class TestConversation:
     async def test_a_whole_life(
         self, web: MemoryWeb, torrent: FakeTorrent, autojump_clock: Autojump
     ) -> None:
-        tracker(web, CLEARNET, reply(peers=b"\xc0\x00\x02\x07\x1a\xe1"))
+        hidden, peer = b"\xc0\x00\x02\x06\x00\x01", b"\xc0\x00\x02\x07\x1a\xe1"
+        tracker(web, CLEARNET, reply(peers=hidden + peer))
         announcer = make(torrent, web, [[CLEARNET]])
         async with announcing(announcer):
             await trio.sleep(10)

@@ -31,6 +31,7 @@ from torrent_onion.policy.announce_schedule import Announcement, AnnounceSchedul
 from torrent_onion.policy.peer_pool import Source
 from torrent_onion.protocol.http import DroppedUrl, HttpUrl, sort_out
 from torrent_onion.protocol.tracker import (
+    HIDDEN_PORT,
     KEY_SIZE,
     AnnounceEvent,
     AnnounceReply,
@@ -278,7 +279,9 @@ class Announcer:
             last_answer=now,
         )
         line.schedule.answered(announcement, reply, now)
-        self._torrent.add_candidates(list(reply.peers), f"{Source.TRACKER}:{tracker.url}")
+        # Port 1 is announced by those who, like us, sit behind a proxy: nobody listens there.
+        peers = [peer for peer in reply.peers if peer.port != HIDDEN_PORT]
+        self._torrent.add_candidates(peers, f"{Source.TRACKER}:{tracker.url}")
 
     async def _ask(
         self, line: _Line, announcement: Announcement, tracker: _Tracker, seconds: float
