@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from tests.cli.conftest import FakeGuard
 from tor_control.config import TorConfig
 from tor_control.events import Connected, TorEvent
+from torrent_onion.cli.content_options import Tiers
+from torrent_onion.cli.fetch_options import FetchOptions
 from torrent_onion.cli.getting import GetRequest, read_request
 from torrent_onion.cli.program import program
 from torrent_onion.cli.sources import fetch_source
@@ -35,10 +37,9 @@ def torrent(tmp_path: Path) -> Path:
     return path
 
 
-def request(source: str, *peers: str, timeout: float | None = None) -> GetRequest:
-    return read_request(
-        fetch_source(source), Path("there"), peers, timeout=timeout, keep_serving=False
-    )
+def request(source: str, *peers: str, trackers: Tiers = ()) -> GetRequest:
+    options = FetchOptions(folder=Path("there"), peers=peers, trackers=trackers)
+    return read_request(fetch_source(source), options)
 
 
 @pytest.mark.parametrize("trackers", ["", "&tr=udp%3A%2F%2Ftracker.example%3A1"])
@@ -59,7 +60,30 @@ def test_a_torrent_file_that_names_nobody_is_refused(torrent: Path) -> None:
 def test_peers_come_from_the_link_and_the_options(torrent: Path) -> None:
     both = request(f"{LINK}&x.pe={OWN}", OTHER)
     assert both.peers == (PeerAddress.parse(OTHER), PeerAddress.parse(OWN))
-    assert request(str(torrent), OTHER, timeout=3.0).peers == (PeerAddress.parse(OTHER),)
+    assert request(str(torrent), OTHER).peers == (PeerAddress.parse(OTHER),)
+
+
+def test_trackers_come_from_the_options_too(torrent: Path) -> None:
+    tiers = (("http://a/", "http://b/"), ("http://c/",))
+    named = request(f"{LINK}&tr=http%3A%2F%2Fz%2F", trackers=tiers)
+    assert named.source.trackers == ("http://z/", "http://a/", "http://b/", "http://c/")
+    assert request(str(torrent), trackers=tiers).source.trackers == tiers
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--circuits", "0"],
+        ["--circuits", "9"],
+        ["--until", "2h"],
+        ["--max-down", "much"],
+        ["--tracker", "udp://tracker.example:1"],
+    ],
+)
+def test_options_that_make_no_sense_are_2(arguments: list[str]) -> None:
+    result = CliRunner().invoke(program, ["get", LINK, *arguments])
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_peer_that_cannot_be_one_is_refused(torrent: Path) -> None:

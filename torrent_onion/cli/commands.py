@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from torrent_onion.cli.content_options import ContentOptions, content_options
+from torrent_onion.cli.fetch_options import FetchOptions, fetch_options
 from torrent_onion.cli.limit_options import LimitOptions, limit_options
 from torrent_onion.cli.options import (
     OutputOptions,
     TorOptions,
     output_options,
-    timeout_option,
     tor_binary_option,
     tor_options,
 )
@@ -101,23 +101,9 @@ def seed(
 
 @click.command()
 @click.argument("source", metavar="MAGNET|FILE.torrent")
-@click.option(
-    "--dir", "folder", type=_folder, default=".", show_default=True, help="Where the data goes."
-)
-@click.option("--peer", "peers", multiple=True, metavar="HOST:PORT", help="Somebody who has it.")
-@click.option("--seed", "keep_serving", is_flag=True, help="Share it too, until Ctrl-C.")
-@timeout_option
+@fetch_options
 @tor_options
-def get(
-    source: str,
-    folder: Path,
-    peers: tuple[str, ...],
-    timeout: float | None,
-    *,
-    keep_serving: bool,
-    tor: TorOptions,
-    output: OutputOptions,
-) -> None:
+def get(source: str, *, fetch: FetchOptions, tor: TorOptions, output: OutputOptions) -> None:
     """Fetch what a magnet link or a .torrent file names.
 
     Run the same command again after an interruption: it goes on where it was. Put the link in
@@ -126,11 +112,9 @@ def get(
     from torrent_onion.cli import getting, sources
 
     unread = sources.fetch_source(source)
-    getting.make_folder(folder)
-    read = partial(
-        getting.read_request, unread, folder, peers, timeout=timeout, keep_serving=keep_serving
-    )
-    _run_with_tor(tor, output, partial(getting.get, read), folder)
+    getting.make_folder(fetch.folder)
+    read = partial(getting.read_request, unread, fetch)
+    _run_with_tor(tor, output, partial(getting.get, read), fetch.folder)
 
 
 @click.command()

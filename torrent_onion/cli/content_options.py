@@ -81,15 +81,17 @@ def _refuse_unreachable(urls: tuple[str, ...]) -> None:
             )
 
 
+tracker_option = click.option(
+    "--tracker",
+    "trackers",
+    callback=_tiers,
+    multiple=True,
+    metavar="URL[,URL...]",
+    help="Where clients find each other; may be repeated. A comma joins equals (a tier).",
+)
+
 _CONTENT = (
-    click.option(
-        "--tracker",
-        "trackers",
-        callback=_tiers,
-        multiple=True,
-        metavar="URL[,URL...]",
-        help="Where clients find each other; may be repeated. A comma joins equals (a tier).",
-    ),
+    tracker_option,
     click.option(
         "--web-seed",
         "web_seeds",

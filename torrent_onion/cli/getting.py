@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -11,13 +11,23 @@ import trio
 from tor_control.config import TorConfig
 from tor_control.onion_service import OnionService
 from torrent_onion.cli import text
+from torrent_onion.cli.content_options import Tiers
+from torrent_onion.cli.fetch_options import FetchOptions
 from torrent_onion.cli.sources import Source, UnreadSource
 from torrent_onion.cli.tor_session import open_tor_and_read, publish_onion
-from torrent_onion.cli.transfer import announce_ready, give_up_when_silent, serve, watch
+from torrent_onion.cli.transfer import (
+    announce_ready,
+    give_up_when_silent,
+    goals,
+    serve,
+    settings,
+    watch,
+)
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
-from torrent_onion.engine.session import Session, open_session
+from torrent_onion.engine.selection import by_name
+from torrent_onion.engine.session import open_session
 from torrent_onion.engine.torrent import Torrent, TorrentSpec
 from torrent_onion.errors import NoDataError, PathError
 
@@ -31,43 +41,39 @@ class GetRequest:
 
     Args:
         source: What names it.
-        folder: Where it goes.
         peers: Who may have it, beside those that its trackers know.
-        patience: Seconds without anything after which to give up; None never does.
-        keep_serving: Share it as well, from the start and after it is complete.
+        options: How it is wanted.
     """
 
     source: Source
-    folder: Path
     peers: tuple[PeerAddress, ...]
-    patience: float | None
-    keep_serving: bool
+    options: FetchOptions
 
 
-def read_request(
-    unread: UnreadSource,
-    folder: Path,
-    peer_texts: tuple[str, ...],
-    *,
-    timeout: float | None,
-    keep_serving: bool,
-) -> GetRequest:
+def read_request(unread: UnreadSource, options: FetchOptions) -> GetRequest:
     """Understand what was asked for.
 
     Raises:
         RemoteError: The source or a peer's address makes no sense.
         NoDataError: It names nobody to ask.
     """
-    source = unread.read()
+    source = _with_trackers(unread.read(), options.trackers)
     named = source.peers if isinstance(source, Magnet) else ()
-    peers = (*(PeerAddress.parse(peer) for peer in peer_texts), *named)
+    peers = (*(PeerAddress.parse(peer) for peer in options.peers), *named)
     if not peers and not _has_other_sources(source):
         what = "This link" if isinstance(source, Magnet) else "This .torrent file"
         raise NoDataError(
             f"{what} names nobody whom Tor can reach. "
             "Ask for a link that `torrent-onion seed` printed, or name a peer with --peer."
         )
-    return GetRequest(source, folder, peers, timeout, keep_serving)
+    return GetRequest(source, peers, options)
+
+
+def _with_trackers(source: Source, tiers: Tiers) -> Source:
+    """The same with more trackers, which are asked after its own."""
+    if isinstance(source, Magnet):
+        return replace(source, trackers=(*source.trackers, *chain.from_iterable(tiers)))
+    return replace(source, trackers=(*source.trackers, *tiers))
 
 
 def _has_other_sources(source: Source) -> bool:
@@ -110,28 +116,38 @@ async def get(read: Callable[[], GetRequest], config: TorConfig, ui: Ui) -> None
     async with AsyncExitStack() as stack:
         tor, request = await stack.enter_async_context(open_tor_and_read(config, ui, read))
         onion = None
-        if request.keep_serving:
+        if request.options.keep_serving:
             onion = await stack.enter_async_context(publish_onion(tor, ui))
-        own = PeerAddress.of(onion.address, onion.port) if onion else None
-        session = await stack.enter_async_context(open_session(dial=tor.dial))
-        torrent = _add(session, request, onion, own)
+        limits = settings(request.options.limits, request.options.circuits)
+        session = await stack.enter_async_context(open_session(dial=tor.dial, settings=limits))
+        spec = _spec(request, onion)
+        torrent = session.add(spec, listener=onion.listener if onion else None)
         began = trio.current_time()
-        await _fetch(torrent, request.patience, ui)
+        await _fetch(torrent, request.options.timeout, ui)
         statistics = torrent.statistics()
-        path = statistics.path or request.folder
+        path = statistics.path or request.options.folder
         took = text.duration(trio.current_time() - began)
-        ui.note(f"Complete: {text.size(statistics.total)} in {took}.")
+        ui.note(f"Complete: {text.size(statistics.wanted)} in {took}.")
         ui.result("complete", {"path": str(path)}, text.printable(str(path)))
-        if own is not None:
-            announce_ready(ui, torrent, own)
+        if spec.own_address is not None:
+            announce_ready(ui, torrent, spec.own_address)
             await serve(torrent, ui)
 
 
-def _add(
-    session: Session, request: GetRequest, onion: OnionService | None, own: PeerAddress | None
-) -> Torrent:
-    spec = TorrentSpec(request.source, folder=request.folder, peers=request.peers, own_address=own)
-    return session.add(spec, listener=onion.listener if onion else None)
+def _spec(request: GetRequest, onion: OnionService | None) -> TorrentSpec:
+    source, options = request.source, request.options
+    numbers = source.select_only if isinstance(source, Magnet) else None
+    chooses = bool(options.only or options.skip) or numbers is not None
+    return TorrentSpec(
+        source,
+        folder=options.folder,
+        peers=request.peers,
+        own_address=PeerAddress.of(onion.address, onion.port) if onion else None,
+        sign=onion.sign if onion else None,
+        select=by_name(options.only, options.skip, numbers) if chooses else None,
+        sequential=options.sequential,
+        goals=goals(options.limits),
+    )
 
 
 async def _fetch(torrent: Torrent, patience: float | None, ui: Ui) -> None:

@@ -77,9 +77,9 @@ class TerminalUi(Ui):
     def progress(self, statistics: "TorrentStatistics") -> None:
         """The one row that is left once Tor is connected."""
         label = state_label(statistics)
-        done, total = statistics.done, statistics.total
+        done, total = statistics.done, statistics.wanted
         if statistics.state is TorrentState.CHECKING:
-            done = statistics.checked
+            done, total = statistics.checked, statistics.total
         elif statistics.state is not TorrentState.DOWNLOADING:
             total = 0
         self._rows.clear()

@@ -149,7 +149,7 @@ class JsonUi(Ui):
             fields={
                 "state": statistics.state.value,
                 "done": statistics.done,
-                "total": statistics.total,
+                "total": statistics.wanted,
                 "rate": round(rate),
                 "peers": statistics.peers,
                 "uploaded": statistics.uploaded,
@@ -307,8 +307,8 @@ def transfer_words(statistics: "TorrentStatistics") -> str:
             return f"what is on disk, {amount(statistics.checked, statistics.total)}"
         case TorrentState.DOWNLOADING:
             rate = statistics.download_rate
-            parts = [amount(statistics.done, statistics.total), text.rate(rate)]
-            left = text.time_left(statistics.done, statistics.total, rate)
+            parts = [amount(statistics.done, statistics.wanted), text.rate(rate)]
+            left = text.time_left(statistics.done, statistics.wanted, rate)
             parts += [f"{left} left"] if left else []
             return ", ".join([*parts, peers])
         case TorrentState.SEEDING:
