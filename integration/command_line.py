@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 Event = dict[str, Any]
 """As ``--json`` prints it."""
 
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds for one event; generous, for nothing here measures speed."""
 
 END_PATIENCE = 5.0
@@ -38,6 +38,7 @@ class Cli:
         stderr: The file that takes its stderr.
         state: What it was given by ``--state``; its tor's log is found there.
         environment: Variables beside those of this process.
+        wrapper: A command that runs the program instead of itself (``exec``), strace for example.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Cli:
         stderr: Path,
         state: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
         self.arguments = tuple(arguments)
         self.events: list[Event] = []
@@ -57,7 +59,7 @@ class Cli:
         self._state = state
         with stderr.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "torrent_onion.cli", *arguments, "--json"],
+                [*wrapper, sys.executable, "-m", "torrent_onion.cli", *arguments, "--json"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -149,6 +151,10 @@ class Cli:
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+    def stderr(self) -> str:
+        """What it has said on stderr so far."""
+        return self._stderr.read_text(errors="replace")
 
     def describe(self) -> str:
         """All that is known of it, for whoever reads a failure."""

@@ -21,7 +21,7 @@ from tor_control.controller import Tor, TorConfig, open_tor
 from tor_control.errors import DialError, PrivateNetworkFailed, TorNotFound
 from tor_control.private_network import PrivateNetwork, private_network
 
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds for a network to come up on a busy machine."""
 
 GONE_AFTER = 5.0

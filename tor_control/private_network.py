@@ -34,8 +34,8 @@ from tor_control.private_network_torrc import Authority
 AUTHORITIES = 3
 """As few as can lose one and still agree."""
 
-DEADLINE = 90.0
-"""Seconds until a network that is not live is given up; a slow machine may take 30."""
+DEADLINE = 180.0
+"""Seconds until a network that is not live is given up; a machine with much else to do takes 40."""
 
 NO_VOTE_YET = private_network_torrc.VOTING_INTERVAL // 2
 """Seconds: the first vote is as far off as it can be until everybody is known."""
@@ -43,7 +43,7 @@ NO_VOTE_YET = private_network_torrc.VOTING_INTERVAL // 2
 VOTE_PATIENCE = 4.0
 """Seconds after a consensus was due until another vote is called."""
 
-FETCH_PATIENCE = 1.5
+FETCH_PATIENCE = 0.5
 """Seconds for a node to fetch the consensus until it is asked again."""
 
 PORTS = range(10_000, 32_000)
