@@ -20,6 +20,8 @@ from torrent_onion.engine.torrent import TorrentSpec
 
 PIECE = 32768
 TRACKER = "http://t.example/announce"
+BOTH_HASHES = ("v1", "v2")
+"""Of a hybrid torrent: each is announced."""
 UDP = "udp://t.example:6969/announce"
 
 
@@ -41,18 +43,20 @@ def world(nursery: trio.Nursery) -> World:
     return World(MemoryWeb(nursery))
 
 
-def track(world: World, peers: list[PeerAddress]) -> list[str]:
-    """A tracker that knows these peers; returns the events that it hears of, as they come."""
-    events: list[str] = []
-    named: list[Any] = [{b"ip": peer.host.encode(), b"port": peer.port} for peer in peers]
+class Tracker:
+    """Knows some peers, and remembers the events that it hears of."""
 
-    def handle(request: Request) -> Answer:
+    def __init__(self, peers: list[PeerAddress]) -> None:
+        self.events: list[str] = []
+        self.both_started = trio.Event()
+        self._peers: list[Any] = [{b"ip": peer.host.encode(), b"port": peer.port} for peer in peers]
+
+    def __call__(self, request: Request) -> Answer:
         query = parse_qs(urlsplit(request.target).query, encoding="latin-1")
-        events.append(query.get("event", ["none"])[0])
-        return Answer(encode({b"interval": 1800, b"peers": named}))
-
-    world.web.sites["t.example", 80] = handle
-    return events
+        self.events.append(query.get("event", ["none"])[0])
+        if self.events.count("started") == len(BOTH_HASHES):
+            self.both_started.set()
+        return Answer(encode({b"interval": 1800, b"peers": self._peers}))
 
 
 async def test_a_swarm_that_only_its_tracker_knows(
@@ -61,7 +65,8 @@ async def test_a_swarm_that_only_its_tracker_knows(
     content = make_content(tmp_path / "seed")
     made = await create_torrent(content, piece_length=PIECE, torrent_format=TorrentFormat.HYBRID)
     address, listener = world.listen(1)
-    events = track(world, [PeerAddress("198.51.100.9", 1), address])
+    tracker = Tracker([PeerAddress("198.51.100.9", 1), address])
+    world.web.sites["t.example", 80] = tracker
     hashes = made.metainfo.info.info_hashes
     magnet = Magnet(info_hashes=hashes, trackers=(UDP, TRACKER))
     with trio.fail_after(60):
@@ -71,14 +76,14 @@ async def test_a_swarm_that_only_its_tracker_knows(
                 torrent = getter.add(TorrentSpec(magnet, tmp_path / "get"))
                 await torrent.wait_complete()
                 statistics = torrent.statistics()
-                while events.count("started") < 2:
-                    await trio.lowlevel.checkpoint()
+                await tracker.both_started.wait()
     assert tree(tmp_path / "get" / content.name) == tree(content)
-    assert [tracker.url for tracker in statistics.trackers] == [TRACKER]
+    assert [used.url for used in statistics.trackers] == [TRACKER]
     assert statistics.notices == (
         "Not used as trackers: udp://t.example:6969 (Tor carries no UDP).",
     )
-    assert events.count("started") == events.count("stopped") == 2  # both hashes of the hybrid
+    for event in ("started", "stopped"):
+        assert tracker.events.count(event) == len(BOTH_HASHES)
     http = {isolation for host, _, isolation in world.web.dialled}
     peers = {isolation for _, isolation in world.dialled}
     assert len(http) == 1
