@@ -50,7 +50,7 @@ def test_bars_show_what_goes_on(terminal: StringIO, statistics: Make) -> None:
     words = "\n".join(shown(terminal))
     assert "45% Loading relay descriptors" in words
     assert "Hashing" in words
-    assert "50% of 64.0 MB, 1.2 MB/s, 25 s left, 3 peers" in words
+    assert "50% of 64.0 MB, 1.2 MB/s, 25 s left, 3 connections" in words
     assert "━" in words
 
 

@@ -186,11 +186,11 @@ class TestPlain:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "50% of 64.0 MB, 1.2 MB/s, 25 s left, 3 peers"),
-        ({"download_rate": 0.0, "peers": 1}, "50% of 64.0 MB, 0 B/s, 1 peer"),
+        ({}, "50% of 64.0 MB, 1.2 MB/s, 25 s left, 3 connections"),
+        ({"download_rate": 0.0, "peers": 1}, "50% of 64.0 MB, 0 B/s, 1 connection"),
         (
             {"state": TorrentState.FETCHING_METADATA, "total": 0, "peers": 0},
-            "what is in it, 0 peers",
+            "what is in it, 0 connections",
         ),
         (
             {"state": TorrentState.CHECKING, "checked": 16_000_000},
@@ -198,7 +198,7 @@ class TestPlain:
         ),
         (
             {"state": TorrentState.SEEDING, "uploaded": 5_000_000, "upload_rate": 1000.0},
-            "3 peers, 1.0 kB/s, 5.0 MB sent",
+            "3 connections, 1.0 kB/s, 5.0 MB sent",
         ),
         ({"state": TorrentState.FAILED, "error": "Full."}, "Full."),
         ({"state": TorrentState.STOPPED}, ""),

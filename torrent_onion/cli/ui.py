@@ -14,6 +14,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from torrent_onion.cli import text
@@ -44,6 +45,33 @@ ALL = 100
 """Per cent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several torrents.
+
+    Args:
+        index: Its place on the command line, from 0.
+        name: For people; not safe to print.
+    """
+
+    index: int
+    name: str
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The same for programs."""
+        return {"index": self.index, "name": self.name}
+
+
+def _fields(part: Part | None) -> dict[str, object]:
+    return part.fields if part else {}
+
+
+def in_front(part: Part | None) -> str:
+    """What a line about one of several begins with."""
+    return f"{text.printable(part.name)}: " if part else ""
+
+
 class Ui(ABC):
     """Where a command reports to. Close it when the command is over."""
 
@@ -60,11 +88,11 @@ class Ui(ABC):
         self.note(words)
 
     @abstractmethod
-    def hashing(self, done: int, total: int) -> None:
+    def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """So many bytes have been hashed, to share or to verify them."""
 
     @abstractmethod
-    def progress(self, statistics: "TorrentStatistics") -> None:
+    def progress(self, statistics: "TorrentStatistics", part: Part | None = None) -> None:
         """How a transfer stands."""
 
     @abstractmethod
@@ -90,7 +118,7 @@ class Ui(ABC):
         """A line that people must not miss, even with ``--quiet``."""
 
     @abstractmethod
-    def error(self, code: ExitCode, message: str) -> None:
+    def error(self, code: ExitCode, message: str, part: Part | None = None) -> None:
         """Why the command fails: one sentence and the way out."""
 
     def qr_code(self, link: str) -> None:
@@ -132,11 +160,12 @@ class JsonUi(Ui):
         del words
         self._going_on("guard", dict(fields), now=True)
 
-    def hashing(self, done: int, total: int) -> None:
+    def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """At most one event a second, and one when all is done."""
-        self._going_on("hashing", {"done": done, "total": total}, now=done >= total)
+        fields = {**_fields(part), "done": done, "total": total}
+        self._going_on("hashing", fields, about=in_front(part), now=done >= total)
 
-    def progress(self, statistics: "TorrentStatistics") -> None:
+    def progress(self, statistics: "TorrentStatistics", part: Part | None = None) -> None:
         """An event a second at most, and one as soon as the state has changed.
 
         ``rate`` is of what comes in, and once all is here of what goes out.
@@ -145,8 +174,9 @@ class JsonUi(Ui):
         rate = statistics.upload_rate if is_seeding else statistics.download_rate
         self._going_on(
             "progress",
-            about=statistics.state.value,
+            about=f"{in_front(part)}{statistics.state.value}",
             fields={
+                **_fields(part),
                 "state": statistics.state.value,
                 "done": statistics.done,
                 "total": statistics.wanted,
@@ -174,9 +204,9 @@ class JsonUi(Ui):
         """On stderr, for whoever looks there."""
         write_line(self._stderr, f"Warning: {words}")
 
-    def error(self, code: ExitCode, message: str) -> None:
-        """An event like any other; it is the last."""
-        self._write("error", {"code": int(code), "message": message})
+    def error(self, code: ExitCode, message: str, part: Part | None = None) -> None:
+        """An event like any other; it is the last, unless it is about one of several."""
+        self._write("error", {**_fields(part), "code": int(code), "message": message})
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -232,14 +262,17 @@ class PlainUi(Ui):
         label = "Tor" if percent is None else f"Tor {percent}%"
         self._going_on("tor", f"{label}: {text.printable(phase)}", now=percent in {None, ALL})
 
-    def hashing(self, done: int, total: int) -> None:
+    def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """A line every few seconds, and one when all is done."""
-        self._going_on("hashing", f"Hashing: {amount(done, total)}", now=done >= total)
+        name = in_front(part)
+        self._going_on(f"{name}hashing", f"{name}Hashing: {amount(done, total)}", now=done >= total)
 
-    def progress(self, statistics: "TorrentStatistics") -> None:
+    def progress(self, statistics: "TorrentStatistics", part: Part | None = None) -> None:
         """A line every few seconds, and one as soon as the state has changed."""
         kind = statistics.state.value
-        self._going_on(kind, f"{state_label(statistics)}: {transfer_words(statistics)}")
+        name = in_front(part)
+        words = f"{name}{state_label(statistics)}: {transfer_words(statistics)}"
+        self._going_on(f"{name}{kind}", words)
 
     def tracking(self, fields: Mapping[str, object], words: str) -> None:
         """A line every few seconds."""
@@ -261,10 +294,10 @@ class PlainUi(Ui):
         """On stderr, always."""
         write_line(self._stderr, f"Warning: {words}")
 
-    def error(self, code: ExitCode, message: str) -> None:
+    def error(self, code: ExitCode, message: str, part: Part | None = None) -> None:
         """On stderr, always; the shell has the code."""
         del code
-        write_line(self._stderr, f"Error: {text.printable(message)}")
+        write_line(self._stderr, f"Error: {in_front(part)}{text.printable(message)}")
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -299,7 +332,7 @@ def state_label(statistics: "TorrentStatistics") -> str:
 
 def transfer_words(statistics: "TorrentStatistics") -> str:
     """What a torrent is busy with, in under 70 characters."""
-    peers = text.count(statistics.peers, "peer")
+    peers = text.count(statistics.peers, "connection")  # several may lead to one peer
     match statistics.state:
         case TorrentState.FETCHING_METADATA:
             return f"what is in it, {peers}"
