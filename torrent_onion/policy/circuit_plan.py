@@ -2,8 +2,8 @@
 
 A peer is reached by several connections, each on a circuit of its own ("stripes"). For each peer:
 
-- It starts with one. While the one added last raised the goodput, another is added.
-- One that brought nothing is closed again, and the peer is left at that for a while.
+- It starts with one, and their number doubles while those added last raised the goodput.
+- Those that brought nothing are closed again, and the peer is left at that for a while.
 - One much slower than its siblings is replaced: some relay on its way is slow.
 - When the peer closes extra ones, or they cannot be made, it is left alone for longer and longer.
 
@@ -67,7 +67,7 @@ class Decision:
     """What to do now.
 
     Args:
-        open: Peers to make one more connection to, each on a new circuit.
+        open: Peers to connect to once more, each time on a new circuit; some several times.
         close: Connections to close.
     """
 
@@ -91,10 +91,10 @@ class _Peer:
     opening: int = 0
     changed: float = 0.0
     """When the number of circuits changed last."""
-    before: float = 0.0
-    """Goodput before the newest circuit was added."""
-    newest: PeerKey | None = None
-    """The circuit that was added last, until it is judged."""
+    enough: float = 0.0
+    """Goodput that the newest circuits must raise it to, to be worth keeping."""
+    newest: set[PeerKey] = field(default_factory=set)
+    """The circuits that were added last, until they are judged."""
     quiet_until: float = 0.0
     refusals: int = 0
 
@@ -116,9 +116,9 @@ class CircuitPlan:
     def connected(self, address: "PeerAddress", key: PeerKey, now: float) -> None:
         """A connection is made, the first to a peer or another one."""
         peer = self._peers.setdefault(address, _Peer())
+        peer.opening = max(0, peer.opening - 1)
         if peer.circuits:
-            peer.opening = max(0, peer.opening - 1)
-            peer.newest = key
+            peer.newest.add(key)
         peer.circuits[key] = _Circuit(now, 0)
         peer.changed = now
 
@@ -137,8 +137,9 @@ class CircuitPlan:
             return
         if not peer.circuits and not peer.opening:
             del self._peers[address]
-        elif key == peer.newest and now - circuit.since < PATIENCE_SECONDS:
+        elif key in peer.newest and now - circuit.since < PATIENCE_SECONDS:
             self._refused(peer, now)
+        peer.newest.discard(key)
         peer.changed = now
 
     def decide(self, now: float, samples: "Mapping[PeerKey, Sample]") -> Decision:
@@ -155,16 +156,18 @@ class CircuitPlan:
             for key, circuit in peer.circuits.items():
                 if key in samples:
                     _measure(circuit, samples[key].received, elapsed)
-            if self._wants_one_more(peer, samples, now):
-                peer.opening += 1
-                peer.before = _goodput(peer)
-                to_open.append(address)
-            elif (useless := self._useless(peer, now)) is not None:
-                to_close.append(useless)
+            if self._wants_more(peer, samples, now):
+                more = min(len(peer.circuits), self._most - len(peer.circuits))
+                peer.opening = more
+                peer.newest.clear()
+                peer.enough = _goodput(peer) * (1 + GAIN * more)
+                to_open.extend([address] * more)
+            else:
+                to_close.extend(self._useless(peer, now))
         return Decision(tuple(to_open), tuple(to_close))
 
-    def _wants_one_more(self, peer: _Peer, samples: "Mapping[PeerKey, Sample]", now: float) -> bool:
-        """Whether the last one helped, and the peer is what holds us up."""
+    def _wants_more(self, peer: _Peer, samples: "Mapping[PeerKey, Sample]", now: float) -> bool:
+        """Whether the last ones helped, and the peer is what holds us up."""
         if peer.opening or not peer.circuits or now < peer.quiet_until:
             return False
         if len(peer.circuits) >= self._most or now - peer.changed < SETTLE_SECONDS:
@@ -172,16 +175,15 @@ class CircuitPlan:
         if not all(key in samples and samples[key].busy for key in peer.circuits):
             return False
         goodput = _goodput(peer)
-        return goodput > 0 and (peer.newest is None or goodput > peer.before * (1 + GAIN))
+        return goodput > 0 and (not peer.newest or goodput > peer.enough)
 
-    def _useless(self, peer: _Peer, now: float) -> PeerKey | None:
-        """A circuit that brings nothing, if there is one."""
+    def _useless(self, peer: _Peer, now: float) -> tuple[PeerKey, ...]:
+        """Circuits that bring nothing."""
         if len(peer.circuits) <= 1:  # none at all: the first ended while another was opening
-            return None
-        newest = peer.circuits.get(peer.newest or 0)
-        if newest is not None and now - newest.since >= PATIENCE_SECONDS:
-            judged, peer.newest = peer.newest, None
-            if _goodput(peer) <= peer.before * (1 + GAIN):
+            return ()
+        if peer.newest and not peer.opening and now - peer.changed >= PATIENCE_SECONDS:
+            judged, peer.newest = tuple(peer.newest), set()
+            if _goodput(peer) <= peer.enough and len(judged) < len(peer.circuits):
                 peer.quiet_until = now + LEAVE_SECONDS
                 return judged
         return _slow(peer, now)
@@ -189,7 +191,7 @@ class CircuitPlan:
     def _refused(self, peer: _Peer, now: float) -> None:
         wait = min(REFUSED_SECONDS * 2**peer.refusals, MAX_REFUSED_SECONDS)
         peer.refusals += 1
-        peer.newest = None
+        peer.newest.clear()
         peer.quiet_until = now + wait
 
 
@@ -206,7 +208,7 @@ def _goodput(peer: _Peer) -> float:
     return sum(circuit.rate for circuit in peer.circuits.values())
 
 
-def _slow(peer: _Peer, now: float) -> PeerKey | None:
+def _slow(peer: _Peer, now: float) -> tuple[PeerKey, ...]:
     """A circuit that has been much slower than its siblings for long; another takes its place."""
     mean = _goodput(peer) / len(peer.circuits)
     for key, circuit in peer.circuits.items():
@@ -215,6 +217,6 @@ def _slow(peer: _Peer, now: float) -> PeerKey | None:
         elif circuit.slow_since is None:
             circuit.slow_since = now
         elif now - circuit.slow_since >= SLOW_SECONDS:
-            peer.newest = None  # what is left is the measure for the next one
-            return key
-    return None
+            peer.newest.clear()  # what is left is the measure for the next one
+            return (key,)
+    return ()
