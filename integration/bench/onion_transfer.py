@@ -1,0 +1,157 @@
+"""Transfers over a private Tor network: ours, libtorrent's and bare sockets', in turn.
+
+One tor serves and one fetches, as two people would have; relays and all run on this machine.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from integration.bench import raw_sockets
+from integration.bench.engine_transfer import make_torrent
+from integration.bench.figures import Row
+from integration.bench.processes import (
+    MEGABYTE,
+    cpu_seconds,
+    make_content,
+    run_peer,
+    serving_peer,
+)
+from integration.plain_tor import PlainTor
+from integration.shared_network import network_in_thread
+from torrent_onion.engine.settings import Settings
+
+ONION_PORT = 6881
+DEFAULT = Settings().circuits
+COUNTS = (1, 2, 4, 6, 8)
+"""Circuits in the plot."""
+
+
+@dataclass
+class Network:
+    """What is up while this file measures."""
+
+    serving: PlainTor
+    fetching: PlainTor
+    folder: Path
+    torrent: Path
+    megabytes: int
+    onion: str = ""
+    virtual: str = ""
+    raw_onion: str = ""
+    clearnet: str = ""
+    cpu: list[tuple[float, float]] = field(default_factory=list)
+    """Seconds of our getter and of its tor for each run with the default circuits."""
+
+    def ours(self, circuits: int, peer: str | None = None) -> float:
+        """MB/s of our getter."""
+        place = f"tcp:127.0.0.1:{self.fetching.socks_port}"
+        before = cpu_seconds(self.fetching.process.pid)
+        peer = peer or f"{self.onion}:{ONION_PORT}"
+        result = self._run("get", self.torrent, self.folder / "got", peer, place, circuits)
+        if circuits == DEFAULT and peer.startswith(self.onion):
+            used = cpu_seconds(self.fetching.process.pid) - before
+            self.cpu.append((result["cpu"], used))
+        return self.megabytes / float(result["seconds"])
+
+    def libtorrent(self, peer: str) -> float:
+        """MB/s of libtorrent."""
+        socks = self.fetching.socks_port
+        result = self._run("libtorrent-get", self.torrent, self.folder / "got", peer, socks)
+        return self.megabytes / float(result["seconds"])
+
+    def raw(self, circuits: int) -> float:
+        """MB/s of bare sockets."""
+        size = self.megabytes * MEGABYTE
+        socks = self.fetching.socks_port
+        seconds = raw_sockets.fetch(socks, self.raw_onion, ONION_PORT, size, circuits)
+        return self.megabytes / seconds
+
+    def _run(self, *arguments: Any) -> dict[str, Any]:
+        try:
+            return run_peer(*arguments)
+        finally:
+            shutil.rmtree(self.folder / "got", ignore_errors=True)
+
+
+def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
+    """Yield the rows with an onion, and the one with an exit."""
+    with ExitStack() as stack:
+        network = _bring_up(stack, folder, megabytes)
+        takes: dict[str, Callable[[], float]] = {
+            "ours": lambda: network.ours(DEFAULT),
+            "raw": lambda: network.raw(DEFAULT),
+            "libtorrent": lambda: network.libtorrent(f"{network.virtual}:{ONION_PORT}"),
+            "ours 1": lambda: network.ours(1),
+            "raw 1": lambda: network.raw(1),
+            "ours exit": lambda: network.ours(1, network.clearnet),
+            "libtorrent exit": lambda: network.libtorrent(network.clearnet),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in takes}
+        for _ in range(runs):
+            for name, take in takes.items():
+                taken[name].append(take())
+                print(f"  {name}: {taken[name][-1]:.1f} MB/s", flush=True)
+        yield from _rows(taken, network.cpu, megabytes)
+
+
+def measure_by_circuits(folder: Path, megabytes: int, runs: int) -> list[dict[str, float]]:
+    """Goodput of ours and of bare sockets, by the number of circuits."""
+    with ExitStack() as stack:
+        network = _bring_up(stack, folder, megabytes)
+        return [
+            {
+                "circuits": count,
+                "ours": median([network.ours(count) for _ in range(runs)]),
+                "raw": median([network.raw(count) for _ in range(runs)]),
+            }
+            for count in COUNTS
+        ]
+
+
+def _bring_up(stack: ExitStack, folder: Path, megabytes: int) -> Network:
+    content = make_content(folder / "onion.bin", megabytes * MEGABYTE)
+    stack.callback(content.unlink)
+    torrent = make_torrent(content, folder / "onion.torrent")
+    tors = folder / "tor"
+    tors.mkdir(exist_ok=True)
+    stack.callback(shutil.rmtree, tors, ignore_errors=True)
+    relays = stack.enter_context(network_in_thread(tors / "network"))
+    serving, fetching = (PlainTor(relays, tors / name) for name in ("serving", "fetching"))
+    stack.callback(serving.close)
+    stack.callback(fetching.close)
+    network = Network(serving, fetching, folder, torrent, megabytes)
+    _, place = stack.enter_context(serving_peer("seed", torrent, content, "tcp"))
+    network.onion = serving.publish(_port(place))
+    _, place = stack.enter_context(serving_peer("raw-serve"))
+    network.raw_onion = serving.publish(_port(place))
+    _, network.clearnet = stack.enter_context(serving_peer("libtorrent-seed", torrent, folder))
+    controller: Any = fetching.controller  # stem has no types
+    reply = controller.msg(f"MAPADDRESS 0.0.0.0={network.onion}")
+    network.virtual = str(reply).partition("=")[0].strip()
+    for onion in (network.onion, network.raw_onion):  # descriptors fetched, circuits at hand
+        raw_sockets.warm(fetching.socks_port, onion, ONION_PORT)
+    return network
+
+
+def _port(place: str) -> int:
+    return int(place.rpartition(":")[2])
+
+
+def _rows(
+    taken: dict[str, list[float]], cpu: list[tuple[float, float]], megabytes: int
+) -> Iterator[Row]:
+    onion = f"onion, {megabytes} MB, {DEFAULT} circuits at most"
+    same, one, unit = "bare sockets, as many circuits", "onion, one circuit", "MB/s"
+    yield Row(onion, "libtorrent, same onion", unit, taken["ours"], taken["libtorrent"], 6)
+    yield Row(onion, same, unit, taken["ours"], taken["raw"], 0.9)
+    yield Row(one, "bare socket, one circuit", unit, taken["ours 1"], taken["raw 1"], 0.9)
+    clear = "through an exit, from libtorrent"
+    yield Row(clear, "libtorrent", unit, taken["ours exit"], taken["libtorrent exit"], 1.0)
+    gigabytes = megabytes / 1000
+    getter, tor = ([used[side] / gigabytes for used in cpu] for side in (0, 1))
+    yield Row("CPU of the getter a GB", "its tor", "s", getter, tor, 0.3, less_is_better=True)

@@ -1,0 +1,52 @@
+"""Processes that take part in a measurement: started, spoken with in lines of JSON, ended."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+MEGABYTE = 1_000_000
+
+
+def run_peer(*arguments: str | Path | int) -> dict[str, Any]:
+    """Run a peer to its end; return what it measured."""
+    command = _command(arguments)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+@contextmanager
+def serving_peer(*arguments: str | Path | int) -> Iterator[tuple[int, str]]:
+    """A peer that serves until the block ends: its process id, and where it listens."""
+    with subprocess.Popen(
+        _command(arguments), stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.pid, str(json.loads(process.stdout.readline())["target"])
+        finally:
+            process.kill()
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time of a process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def make_content(path: Path, size: int) -> Path:
+    """Write so many random bytes."""
+    with path.open("wb") as file:
+        for begin in range(0, size, 1 << 20):
+            file.write(os.urandom(min(1 << 20, size - begin)))
+    return path
+
+
+def _command(arguments: tuple[str | Path | int, ...]) -> list[str]:
+    return [sys.executable, "-m", "integration.bench.peer_process", *map(str, arguments)]
