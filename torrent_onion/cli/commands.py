@@ -61,7 +61,7 @@ def _run_with_tor(
 
 
 @click.command()
-@click.argument("path", type=_to_share)
+@click.argument("paths", metavar="PATH...", type=_to_share, nargs=-1, required=True)
 @click.option("--output", "torrent_file", type=_torrent_file, help="Write a .torrent file too.")
 @click.option("--force", is_flag=True, help="Replace the .torrent file if it is another one.")
 @click.option(
@@ -75,7 +75,7 @@ def _run_with_tor(
 @limit_options
 @tor_options
 def seed(
-    path: Path,
+    paths: tuple[Path, ...],
     torrent_file: Path | None,
     key: Path | None,
     *,
@@ -86,34 +86,41 @@ def seed(
     tor: TorOptions,
     output: OutputOptions,
 ) -> None:
-    """Share a file or a folder until Ctrl-C.
+    """Share files or folders until Ctrl-C.
 
-    Publishes an onion service for it and prints a magnet link. Whoever has the link can fetch
-    PATH as long as this command runs. The options that begin with --until end it earlier.
+    Publishes an onion service for each PATH and prints a magnet link. Whoever has the link can
+    fetch it as long as this command runs. The options that begin with --until end it earlier.
     """
     from torrent_onion.cli import creating, seeding
 
-    share = creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
+    if len(paths) > 1 and (torrent_file or key):
+        raise click.UsageError("With several paths there is no --output and no --key.")
+    shared = [
+        creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
+        for path in paths
+    ]
     sharing = seeding.Sharing(key=key, super_seed=super_seed, limits=limits)
     folders = [file.parent for file in (torrent_file, key) if file is not None]
-    _run_with_tor(tor, output, partial(seeding.seed, share, sharing), *folders)
+    _run_with_tor(tor, output, partial(seeding.seed, shared, sharing), *folders)
 
 
 @click.command()
-@click.argument("source", metavar="MAGNET|FILE.torrent")
+@click.argument("source_texts", metavar="MAGNET|FILE.torrent...", nargs=-1, required=True)
 @fetch_options
 @tor_options
-def get(source: str, *, fetch: FetchOptions, tor: TorOptions, output: OutputOptions) -> None:
-    """Fetch what a magnet link or a .torrent file names.
+def get(
+    source_texts: tuple[str, ...], *, fetch: FetchOptions, tor: TorOptions, output: OutputOptions
+) -> None:
+    """Fetch what magnet links or .torrent files name.
 
     Run the same command again after an interruption: it goes on where it was. Put the link in
     quotes; - reads it from standard input.
     """
     from torrent_onion.cli import getting, sources
 
-    unread = sources.fetch_source(source)
+    unread = [sources.fetch_source(source) for source in source_texts]
     getting.make_folder(fetch.folder)
-    read = partial(getting.read_request, unread, fetch)
+    read = partial(getting.read_requests, unread, fetch)
     _run_with_tor(tor, output, partial(getting.get, read), fetch.folder)
 
 

@@ -38,6 +38,22 @@ class OutputClosed(Exception):
     """Whoever read our output is gone (a closed pipe): there is nobody left to tell."""
 
 
+class SeveralFailed(Exception):
+    """Some of several torrents failed; why has been told of each.
+
+    Args:
+        total: How many there were.
+
+    Attributes:
+        codes: Of those that failed.
+    """
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.total = total
+        self.codes: list[ExitCode] = []
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """How a command ends that did not succeed.
@@ -90,12 +106,11 @@ def _explain_one(error: BaseException) -> Failure:
             return Failure(ExitCode.INTERRUPTED, "")
         case OutputClosed():
             return Failure(ExitCode.FAILED, "")
-        case TorError():
-            return Failure(ExitCode.NO_TOR, str(error))
-        case NoDataError():
-            return Failure(ExitCode.NO_DATA, str(error))
-        case TorrentOnionError():
-            return Failure(ExitCode.FAILED, str(error))
+        case SeveralFailed():
+            worst = min(error.codes, key=_ORDER.index)
+            return Failure(worst, f"{len(error.codes)} of {error.total} failed, as told above.")
+        case TorError() | TorrentOnionError():
+            return Failure(_code_of(error), str(error))
         case MemoryError():
             return Failure(
                 ExitCode.FAILED, "There is not enough memory. Close other programs and try again."
@@ -109,6 +124,12 @@ def _explain_one(error: BaseException) -> Failure:
         "Run the same command with --verbose and report what it prints.",
         is_bug=True,
     )
+
+
+def _code_of(error: TorError | TorrentOnionError) -> ExitCode:
+    if isinstance(error, TorError):
+        return ExitCode.NO_TOR
+    return ExitCode.NO_DATA if isinstance(error, NoDataError) else ExitCode.FAILED
 
 
 def _system_said(error: OSError, number: int) -> str:

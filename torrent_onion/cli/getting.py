@@ -1,18 +1,21 @@
 """``get``: fetch a torrent, and with ``--seed`` go on serving it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import trio
 
 from tor_control.config import TorConfig
+from tor_control.controller import Tor
 from tor_control.onion_service import OnionService
 from torrent_onion.cli import text
 from torrent_onion.cli.content_options import Tiers
 from torrent_onion.cli.fetch_options import FetchOptions
+from torrent_onion.cli.parts import parts_of, run_each
 from torrent_onion.cli.sources import Source, UnreadSource
 from torrent_onion.cli.tor_session import open_tor_and_read, publish_onion
 from torrent_onion.cli.transfer import (
@@ -27,9 +30,9 @@ from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.engine.selection import by_name
-from torrent_onion.engine.session import open_session
+from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.torrent import Torrent, TorrentSpec
-from torrent_onion.errors import NoDataError, PathError
+from torrent_onion.errors import NoDataError, PathError, TorrentOnionError
 
 _REACHABLE = ("http://", "https://")
 """What Tor can carry; trackers over UDP are out of its reach."""
@@ -48,6 +51,13 @@ class GetRequest:
     source: Source
     peers: tuple[PeerAddress, ...]
     options: FetchOptions
+
+    @property
+    def source_hash(self) -> bytes:
+        """Tells torrents apart."""
+        source = self.source
+        hashes = source.info_hashes if isinstance(source, Magnet) else source.info.info_hashes
+        return hashes.primary
 
 
 def read_request(unread: UnreadSource, options: FetchOptions) -> GetRequest:
@@ -99,8 +109,35 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-async def get(read: Callable[[], GetRequest], config: TorConfig, ui: Ui) -> None:
-    """Fetch until complete; with ``keep_serving`` serve until cancelled.
+Reading = GetRequest | TorrentOnionError
+"""What was asked for, or why it makes no sense."""
+
+
+def read_requests(sources: Sequence[UnreadSource], options: FetchOptions) -> list[Reading]:
+    """Understand all that was asked for.
+
+    Raises:
+        RemoteError: The only one makes no sense.
+        NoDataError: The only one names nobody to ask.
+    """
+    if len(sources) == 1:
+        return [read_request(sources[0], options)]
+    readings: list[Reading] = []
+    seen: set[bytes] = set()
+    for source in sources:
+        try:
+            request = read_request(source, options)
+            if request.source_hash in seen:
+                raise PathError("The same torrent is named twice. Name it once.")
+            seen.add(request.source_hash)
+            readings.append(request)
+        except TorrentOnionError as error:
+            readings.append(error)
+    return readings
+
+
+async def get(read: Callable[[], list[Reading]], config: TorConfig, ui: Ui) -> None:
+    """Fetch until complete; those that are to be shared, until cancelled.
 
     Args:
         read: Reads what is asked for; called when nothing but Tor can be reached any more.
@@ -112,14 +149,33 @@ async def get(read: Callable[[], GetRequest], config: TorConfig, ui: Ui) -> None
         TorError: Tor cannot be had.
         NoDataError: Nothing arrived for the time allowed.
         LocalError: The disk stands in the way.
+        SeveralFailed: One of several has not come.
     """
+    async with open_tor_and_read(config, ui, read) as (tor, readings):
+        options = next((one.options for one in readings if isinstance(one, GetRequest)), None)
+        limits = settings(options.limits, options.circuits) if options else None
+        async with open_session(dial=tor.dial, settings=limits) as session:
+            uis = parts_of(ui, [_name(one) for one in readings])
+            await run_each([partial(_get_one, tor, session, one) for one in readings], uis)
+
+
+def _name(reading: Reading) -> str:
+    """What people call it."""
+    if isinstance(reading, TorrentOnionError):
+        return "?"
+    source = reading.source
+    if isinstance(source, Magnet):
+        return source.name or source.info_hashes.display
+    return source.info.name
+
+
+async def _get_one(tor: Tor, session: Session, request: Reading, ui: Ui) -> None:
+    if isinstance(request, TorrentOnionError):
+        raise request
     async with AsyncExitStack() as stack:
-        tor, request = await stack.enter_async_context(open_tor_and_read(config, ui, read))
         onion = None
         if request.options.keep_serving:
             onion = await stack.enter_async_context(publish_onion(tor, ui))
-        limits = settings(request.options.limits, request.options.circuits)
-        session = await stack.enter_async_context(open_session(dial=tor.dial, settings=limits))
         spec = _spec(request, onion)
         torrent = session.add(spec, listener=onion.listener if onion else None)
         began = trio.current_time()
@@ -132,6 +188,8 @@ async def get(read: Callable[[], GetRequest], config: TorConfig, ui: Ui) -> None
         if spec.own_address is not None:
             announce_ready(ui, torrent, spec.own_address)
             await serve(torrent, ui)
+        else:
+            await torrent.stop()
 
 
 def _spec(request: GetRequest, onion: OnionService | None) -> TorrentSpec:

@@ -16,7 +16,16 @@ from rich.text import Text
 
 from torrent_onion.cli import text
 from torrent_onion.cli.exit_codes import ExitCode
-from torrent_onion.cli.ui import ALL, Ui, amount, state_label, transfer_words, write_line
+from torrent_onion.cli.ui import (
+    ALL,
+    Part,
+    Ui,
+    amount,
+    in_front,
+    state_label,
+    transfer_words,
+    write_line,
+)
 from torrent_onion.engine.statistics import TorrentState
 
 if TYPE_CHECKING:
@@ -40,6 +49,14 @@ class _Row:
     total: int = 0
 
 
+_WHOLE = -1
+"""In place of a torrent's number: about the whole command."""
+
+
+def _index(part: Part | None) -> int:
+    return part.index if part else _WHOLE
+
+
 class TerminalUi(Ui):
     """Bars on stderr while something goes on; results on stdout, whole lines only.
 
@@ -55,7 +72,8 @@ class TerminalUi(Ui):
         self._console = Console(
             file=stderr, width=width, highlight=False, markup=False, emoji=False
         )
-        self._rows: dict[str, _Row] = {}
+        # By the torrent's number and what goes on.
+        self._rows: dict[tuple[int, str], _Row] = {}
         self._live: Live | None = None
 
     def tor(self, phase: str, percent: int | None) -> None:
@@ -67,23 +85,29 @@ class TerminalUi(Ui):
         else:
             self._show("Tor", _Row(f"{percent}% {phase}", percent, ALL))
 
-    def hashing(self, done: int, total: int) -> None:
+    def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """A row with a bar, and a line when all is done."""
         if done >= total:
-            self._finish("Hashing", f"Hashed {text.size(total)}.")
+            self._finish("Hashing", f"{in_front(part)}Hashed {text.size(total)}.", part)
         else:
-            self._show("Hashing", _Row(amount(done, total), done, total))
+            words = f"{in_front(part)}{amount(done, total)}"
+            self._show("Hashing", _Row(words, done, total), part)
 
-    def progress(self, statistics: "TorrentStatistics") -> None:
-        """The one row that is left once Tor is connected."""
+    def progress(self, statistics: "TorrentStatistics", part: Part | None = None) -> None:
+        """One row for each torrent; nothing else is left once Tor is connected."""
         label = state_label(statistics)
         done, total = statistics.done, statistics.wanted
         if statistics.state is TorrentState.CHECKING:
             done, total = statistics.checked, statistics.total
         elif statistics.state is not TorrentState.DOWNLOADING:
             total = 0
-        self._rows.clear()
-        self._show(label, _Row(transfer_words(statistics), done, total))
+        self._rows = {
+            (other, what): row
+            for (other, what), row in self._rows.items()
+            if other not in (_WHOLE, _index(part))
+        }
+        words = f"{in_front(part)}{transfer_words(statistics)}"
+        self._show(label, _Row(words, done, total), part)
 
     def tracking(self, fields: Mapping[str, object], words: str) -> None:
         """The one row that is left once Tor is connected."""
@@ -108,11 +132,11 @@ class TerminalUi(Ui):
         self.close()
         self._console.print(Text("Warning: ", "yellow"), words, sep="", soft_wrap=True)
 
-    def error(self, code: ExitCode, message: str) -> None:
+    def error(self, code: ExitCode, message: str, part: Part | None = None) -> None:
         """The same in another colour."""
         del code
         self.close()
-        safe = text.printable(message)
+        safe = f"{in_front(part)}{text.printable(message)}"
         self._console.print(Text("Error: ", "red"), safe, sep="", soft_wrap=True)
 
     def qr_code(self, link: str) -> None:
@@ -135,8 +159,8 @@ class TerminalUi(Ui):
             self._live.stop()
             self._live = None
 
-    def _show(self, label: str, row: _Row) -> None:
-        self._rows[label] = row
+    def _show(self, label: str, row: _Row, part: Part | None = None) -> None:
+        self._rows[_index(part), label] = row
         if self._live is None:
             self._live = Live(
                 console=self._console,
@@ -148,12 +172,13 @@ class TerminalUi(Ui):
             self._live.start()
         self._live.update(self._picture(), refresh=True)
 
-    def _finish(self, label: str, words: str) -> None:
-        if self._rows.pop(label, None) is not None:
+    def _finish(self, label: str, words: str, part: Part | None = None) -> None:
+        if self._rows.pop((_index(part), label), None) is not None:
             self.note(words)
 
     def _picture(self) -> RenderableType:
-        return Group(*(self._line(label, row) for label, row in self._rows.items()))
+        rows = sorted(self._rows.items(), key=lambda item: item[0][0])
+        return Group(*(self._line(label, row) for (_, label), row in rows))
 
     def _line(self, label: str, row: _Row) -> RenderableType:
         """One row, cut to the terminal's width, so that it can never wrap."""

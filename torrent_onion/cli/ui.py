@@ -67,6 +67,11 @@ def _fields(part: Part | None) -> dict[str, object]:
     return part.fields if part else {}
 
 
+def _about(part: Part | None) -> str:
+    """What tells apart lines of one kind about several torrents."""
+    return f"{part.index} " if part else ""
+
+
 def in_front(part: Part | None) -> str:
     """What a line about one of several begins with."""
     return f"{text.printable(part.name)}: " if part else ""
@@ -163,7 +168,7 @@ class JsonUi(Ui):
     def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """At most one event a second, and one when all is done."""
         fields = {**_fields(part), "done": done, "total": total}
-        self._going_on("hashing", fields, about=in_front(part), now=done >= total)
+        self._going_on("hashing", fields, about=_about(part), now=done >= total)
 
     def progress(self, statistics: "TorrentStatistics", part: Part | None = None) -> None:
         """An event a second at most, and one as soon as the state has changed.
@@ -174,7 +179,7 @@ class JsonUi(Ui):
         rate = statistics.upload_rate if is_seeding else statistics.download_rate
         self._going_on(
             "progress",
-            about=f"{in_front(part)}{statistics.state.value}",
+            about=f"{_about(part)}{statistics.state.value}",
             fields={
                 **_fields(part),
                 "state": statistics.state.value,
@@ -265,14 +270,16 @@ class PlainUi(Ui):
     def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """A line every few seconds, and one when all is done."""
         name = in_front(part)
-        self._going_on(f"{name}hashing", f"{name}Hashing: {amount(done, total)}", now=done >= total)
+        self._going_on(
+            f"{_about(part)}hashing", f"{name}Hashing: {amount(done, total)}", now=done >= total
+        )
 
     def progress(self, statistics: "TorrentStatistics", part: Part | None = None) -> None:
         """A line every few seconds, and one as soon as the state has changed."""
         kind = statistics.state.value
         name = in_front(part)
         words = f"{name}{state_label(statistics)}: {transfer_words(statistics)}"
-        self._going_on(f"{name}{kind}", words)
+        self._going_on(f"{_about(part)}{kind}", words)
 
     def tracking(self, fields: Mapping[str, object], words: str) -> None:
         """A line every few seconds."""
