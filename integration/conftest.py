@@ -3,7 +3,7 @@
 When a test fails, everything that its processes and tors said last is shown below the failure.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,11 @@ class StartCli(Protocol):
     """Starts ``torrent-onion``, by default with a tor of its own in the private network."""
 
     def __call__(
-        self, *arguments: str, tor: str | None = "launch", environment: dict[str, str] | None = None
+        self,
+        *arguments: str,
+        tor: str | None = "launch",
+        environment: dict[str, str] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> Cli: ...
 
 
@@ -43,7 +47,10 @@ def start_cli(
     started: list[Cli] = []
 
     def start(
-        *arguments: str, tor: str | None = "launch", environment: dict[str, str] | None = None
+        *arguments: str,
+        tor: str | None = "launch",
+        environment: dict[str, str] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> Cli:
         number = len(started)
         state = tmp_path / f"state{number}"
@@ -57,6 +64,7 @@ def start_cli(
             stderr=tmp_path / f"stderr{number}",
             state=state,
             environment=environment,
+            wrapper=wrapper,
         )
         started.append(cli)
         request.node.stash.setdefault(_LOGS, []).append(cli.describe)
@@ -94,7 +102,14 @@ def pytest_runtest_makereport(
 
 def _complaints(network: PrivateNetwork) -> str:
     """What its nodes complained of, but for what every such network complains of at first."""
-    usual = ("TestingTorNetwork", "status code 404", "DirAuthority", "root", "sr-state", "That's ok")
+    usual = (
+        "TestingTorNetwork",
+        "status code 404",
+        "DirAuthority",
+        "root",
+        "sr-state",
+        "That's ok",
+    )
     return "\n".join(
         f"{log.parent.name} {line}"
         for log in sorted(network.directory.glob("nodes/*/log"))
