@@ -97,3 +97,9 @@ def tree(path: Path) -> dict[str, bytes]:
         return {"": path.read_bytes()}
     files = (file for file in sorted(path.rglob("*")) if file.is_file())
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that no event tells of."""
+    while not condition():
+        await trio.lowlevel.checkpoint()

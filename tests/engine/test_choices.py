@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.engine.helpers import ContentMaker, MemoryNetwork, tree
+from tests.engine.helpers import ContentMaker, MemoryNetwork, tree, until
 from torrent_onion.core.metainfo import TorrentFormat
 from torrent_onion.core.metainfo_build import FileToShare, build_info, plan_files
 from torrent_onion.engine.bandwidth import BURST_SECONDS, RateLimit
@@ -112,8 +112,7 @@ async def test_in_sequence_the_ends_of_files_come_first(
     async with open_session(dial=network.dial) as session:
         torrent = session.add(TorrentSpec(metainfo, tmp_path / "get", sequential=True))
         with trio.fail_after(10):
-            while torrent.state is not TorrentState.DOWNLOADING:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: torrent.state is TorrentState.DOWNLOADING)
         picker = torrent.open_picker
         assert picker.sequential
         ends = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.engine.helpers import MemoryNetwork, MemoryPeerStream
+from tests.engine.helpers import MemoryNetwork, MemoryPeerStream, until
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo
@@ -168,8 +168,7 @@ async def test_a_broken_message_ends_the_connection(
         stranger = await stage.meet()
         await stranger.send_raw(data)
         await stranger.wait_closed()
-        while stage.seeder.statistics().peers:
-            await trio.lowlevel.checkpoint()
+        await until(lambda: stage.seeder.statistics().peers == 0)
 
 
 async def test_a_dht_port_leads_to_no_connection(network: MemoryNetwork, tmp_path: Path) -> None:

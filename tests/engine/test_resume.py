@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.engine.helpers import ContentMaker, MemoryNetwork, tree
+from tests.engine.helpers import ContentMaker, MemoryNetwork, tree, until
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.metainfo import Metainfo
 from torrent_onion.engine import torrent_data
@@ -36,7 +36,7 @@ def partial(metainfo: Metainfo, folder: Path) -> Placement:
     return place_download(metainfo.info, folder).partial()
 
 
-async def record_of_half(metainfo: Metainfo, make_content: ContentMaker, folder: Path) -> Resume:
+def record_of_half(metainfo: Metainfo, make_content: ContentMaker, folder: Path) -> Resume:
     placement = partial(metainfo, folder)
     make_content(folder).rename(placement.path)
     have = Bitfield(metainfo.info.layout.num_pieces)
@@ -50,7 +50,7 @@ async def record_of_half(metainfo: Metainfo, make_content: ContentMaker, folder:
 async def test_a_record_is_read_as_it_was_written(
     metainfo: Metainfo, make_content: ContentMaker, tmp_path: Path
 ) -> None:
-    resume = await record_of_half(metainfo, make_content, tmp_path / "get")
+    resume = record_of_half(metainfo, make_content, tmp_path / "get")
     path = resume_path(partial(metainfo, tmp_path / "get"))
     assert load_resume(path, metainfo.info) == resume
     assert [each.name for each in path.parent.iterdir() if each.name.endswith("~")] == []
@@ -59,7 +59,7 @@ async def test_a_record_is_read_as_it_was_written(
 async def test_a_damaged_record_is_no_record(
     metainfo: Metainfo, make_content: ContentMaker, tmp_path: Path
 ) -> None:
-    await record_of_half(metainfo, make_content, tmp_path / "get")
+    record_of_half(metainfo, make_content, tmp_path / "get")
     path = resume_path(partial(metainfo, tmp_path / "get"))
     whole = path.read_bytes()
     for place in range(0, len(whole), 7):
@@ -74,7 +74,7 @@ async def test_a_damaged_record_is_no_record(
 async def test_the_record_of_another_torrent_is_no_record(
     metainfo: Metainfo, make_content: ContentMaker, tmp_path: Path
 ) -> None:
-    await record_of_half(metainfo, make_content, tmp_path / "get")
+    record_of_half(metainfo, make_content, tmp_path / "get")
     other = await create_torrent(make_content(tmp_path / "other"), piece_length=2 * PIECE)
     path = resume_path(partial(metainfo, tmp_path / "get"))
     assert load_resume(path, other.metainfo.info) is None
@@ -83,7 +83,7 @@ async def test_the_record_of_another_torrent_is_no_record(
 async def test_only_pieces_of_files_that_changed_are_checked(
     metainfo: Metainfo, make_content: ContentMaker, tmp_path: Path
 ) -> None:
-    resume = await record_of_half(metainfo, make_content, tmp_path / "get")
+    resume = record_of_half(metainfo, make_content, tmp_path / "get")
     placement = partial(metainfo, tmp_path / "get")
     info = metainfo.info
     assert pieces_to_check(info, resume, stamp_files(placement)).is_empty
@@ -104,7 +104,7 @@ async def test_what_the_record_vouches_for_is_not_hashed_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    resume = await record_of_half(metainfo, make_content, tmp_path / "get")
+    resume = record_of_half(metainfo, make_content, tmp_path / "get")
     checked: list[int] = []
 
     class Verifier(PieceVerifier):
@@ -116,8 +116,7 @@ async def test_what_the_record_vouches_for_is_not_hashed_again(
     async with open_session(dial=network.dial) as session:
         torrent = session.add(TorrentSpec(metainfo, tmp_path / "get"))
         with trio.fail_after(10):
-            while not torrent.statistics().done:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: torrent.statistics().done > 0)
         assert torrent.known_have == resume.have
     assert checked == []
 
@@ -137,8 +136,7 @@ async def test_stopping_a_download_leaves_a_record_that_the_next_run_believes(
         async with open_session(dial=network.dial) as session:
             torrent = session.add(spec)
             with trio.fail_after(10):
-                while torrent.statistics().done < 4 * PIECE:
-                    await trio.lowlevel.checkpoint()
+                await until(lambda: torrent.statistics().done >= 4 * PIECE)
         path = resume_path(partial(metainfo, tmp_path / "get"))
         resume = load_resume(path, metainfo.info)
         assert resume is not None

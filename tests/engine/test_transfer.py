@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.engine.helpers import ContentMaker, MemoryNetwork, tree
+from tests.engine.helpers import ContentMaker, MemoryNetwork, tree, until
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo
@@ -68,8 +68,7 @@ async def test_a_second_run_goes_on_where_the_first_ended(
         spec = TorrentSpec(metainfo, tmp_path / "get", peers=(address,))
         async with open_session(dial=network.dial) as first:
             torrent = first.add(spec)
-            while torrent.statistics().done < 5 * PIECE:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: torrent.statistics().done >= 5 * PIECE)
         assert not (tmp_path / "get" / content.name).exists()
         sent_at_first = session.torrents[0].statistics().uploaded
         await fetch(network, spec)

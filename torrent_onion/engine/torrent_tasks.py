@@ -31,6 +31,8 @@ class TorrentTasks:
     ) -> None:
         self._torrent = torrent
         self._threads = threads
+        self._commits = 0
+        self._commit_ended = trio.Event()
         self._connections = Connections(torrent, dial, listener)
         self._sources = torrent.sources = Sources(
             torrent,
@@ -88,8 +90,11 @@ class TorrentTasks:
                     await torrent.all_verified.wait()
                 await data.checkpoint(torrent.known_have)
         finally:
-            # The last chance to record what is here, also when we are told to stop.
+            # The last chance to record what is here, also when we are told to stop. Pieces that
+            # are in a thread's hands are written all the same: they are waited for.
             with trio.move_on_after(LAST_RECORD_SECONDS, shield=True):
+                while self._commits:
+                    await self._commit_ended.wait()
                 await data.checkpoint(torrent.known_have)
 
     async def _commit_pieces(self, nursery: trio.Nursery) -> None:
@@ -101,17 +106,19 @@ class TorrentTasks:
 
     async def _commit(self, download: PieceDownload) -> None:
         torrent = self._torrent
+        self._commits += 1
         try:
-            good = await torrent.open_storage.commit_piece(download.index, download.buffer)
+            if await torrent.open_storage.commit_piece(download.index, download.buffer):
+                torrent.piece_verified(download, trio.current_time())
+            else:
+                torrent.piece_failed(download)
         except StorageError as error:
             torrent.fail(error)
-            return
         finally:
+            self._commits -= 1
+            self._commit_ended.set()
+            self._commit_ended = trio.Event()
             torrent.commit_ended()
-        if good:
-            torrent.piece_verified(download, trio.current_time())
-        else:
-            torrent.piece_failed(download)
 
     # Time.
 
