@@ -97,6 +97,7 @@ def test_metadata_comes_from_libtorrent_too(
     assert_same_tree(content, tmp_path / "get" / content.name)
 
 
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("by", ["torrent", "magnet"])
 def test_libtorrent_fetches_from_our_onion(
     start_cli: StartCli,
@@ -104,10 +105,11 @@ def test_libtorrent_fetches_from_our_onion(
     tmp_path: Path,
     outside: Outside,
     by: str,
+    name: str,
 ) -> None:
     content = content_tree(big=2 * MIB)
     torrent = tmp_path / "ours.torrent"
-    seeder = start_cli("seed", str(content), "--output", str(torrent))
+    seeder = start_cli("seed", str(content), "--output", str(torrent), "--format", name)
     ready = seeder.wait_event("ready")
     address = outside.virtual_ip(ready["onion"])
     proxy = {
