@@ -1,0 +1,39 @@
+"""A swarm lives on when its first seeder has left."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from integration.command_line import Cli
+from integration.conftest import StartCli
+from integration.trees import assert_same_tree
+
+MIB = 1 << 20
+
+
+def getter(start_cli: StartCli, source: str, folder: Path, *more: str) -> Cli:
+    return start_cli("get", source, "--dir", str(folder), *more)
+
+
+def test_a_tracker_is_enough_and_the_seeder_may_leave(
+    start_cli: StartCli, content_tree: Callable[..., Path], tmp_path: Path
+) -> None:
+    content = content_tree(big=2 * MIB)
+    torrent = tmp_path / "x.torrent"
+    announce = start_cli("tracker").wait_event("ready")["announce"]
+    seeder = start_cli("seed", str(content), "--tracker", announce, "--output", str(torrent))
+    link = seeder.wait_event("ready")["magnet"]
+    with_tracker_only = link.partition("&x.pe=")[0]
+    assert "&tr=" in with_tracker_only
+    folders = [tmp_path / f"get {number}" for number in range(4)]
+    sources = [with_tracker_only, str(torrent), with_tracker_only]
+    first = [
+        getter(start_cli, source, folder, "--seed")
+        for source, folder in zip(sources, folders, strict=False)
+    ]
+    for one in first:
+        one.complete()
+        one.wait_event("ready")
+    seeder.interrupt()
+    getter(start_cli, with_tracker_only, folders[3]).complete()
+    for folder in folders:
+        assert_same_tree(content, folder / content.name)
