@@ -1,4 +1,4 @@
-"""The guard around real commands: what is on, that it refuses nothing needed, that tor comes back."""
+"""The guard around real commands: what is on, what it does not refuse, and that tor comes back."""
 
 import os
 import signal
