@@ -12,6 +12,8 @@ import sys
 from statistics import median
 from time import perf_counter_ns
 
+from tor_control import guard_audit, guard_seccomp
+
 ROUNDS = 7
 REPEATS = 20_000
 SIZES = (1, 16384)
@@ -43,8 +45,6 @@ def measure(layer: str) -> Figures:
 
 def one_round() -> Figures:
     """Measure, and put on one layer after the other."""
-    from tor_control import guard_audit, guard_seccomp
-
     policy = guard_audit.AuditPolicy(
         unix=frozenset({"/socks", "/control"}), tcp=frozenset(), listens_on_loopback=False
     )
