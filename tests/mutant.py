@@ -1,10 +1,12 @@
 """Runs tests on the program with one line of it changed: ``python -m tests.mutant`` with JSON.
 
-The files stay as they are: only the import of the changed module is different in this process.
+The files stay as they are: only the import of the changed module is different in this process, and
+in those that its tests start with ``python_process.run_python``.
 """
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -15,6 +17,8 @@ from types import CodeType, ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[1]
+CHANGE = "TORRENT_ONION_CHANGE"
+"""The variable that tells other processes of the change."""
 NOT_FOUND = 90
 """Exit code: the line that should be changed is not there, or more than once."""
 
@@ -49,12 +53,25 @@ class Finder(MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, self._path, loader=loader)
 
 
-def main(file: str, old: str, new: str, test: str) -> int:
-    """Returns pytest's exit code; 1 is what is hoped for."""
+def change(file: str, old: str, new: str) -> bool:
+    """Import a file changed from now on; False if what should be changed is not there once."""
     source = (ROOT / file).read_text()
     if source.count(old) != 1:
-        return NOT_FOUND
+        return False
     sys.meta_path.insert(0, Finder(file, source.replace(old, new)))
+    return True
+
+
+def change_again() -> None:
+    """In a process that a test has started: import the same file changed."""
+    change(*json.loads(os.environ[CHANGE]))
+
+
+def main(file: str, old: str, new: str, test: str) -> int:
+    """Returns pytest's exit code; 1 is what is hoped for."""
+    if not change(file, old, new):
+        return NOT_FOUND
+    os.environ[CHANGE] = json.dumps([file, old, new])
     arguments = ["-q", "-x", "-p", "no:cacheprovider", "--tb=line", str(ROOT / test)]
     return int(pytest.main(arguments))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.mutant import NOT_FOUND, ROOT
+from tor_control import guard_landlock
 
 FAILED = 1
 """pytest's exit code when tests failed, and nothing worse happened."""
@@ -45,10 +46,12 @@ PATHS = "torrent_onion/core/paths.py"
 REDACTION = "torrent_onion/cli/redaction.py"
 OPENING = "tests/engine/test_wire_golden.py"
 REQUESTS = "tests/engine/test_announce_golden.py"
+HOOK = "tor_control/guard_audit.py"
+HOOK_TEST = "tests/tor_control/test_guard_audit.py"
 ADDRESSES = "tests/tor_control/test_address_policy.py"
 STREAMS = "tests/tor_control/test_dialer.py"
 
-CASES = (
+CASES: tuple[Case, ...] = (
     Case(
         "Software version: extension handshake",
         EXTENSIONS,
@@ -325,6 +328,70 @@ CASES = (
         "tests/tor_control/test_guard_seccomp.py::test_no_socket_but_unix",
     ),
     Case(
+        "The process itself: seccomp, programs",
+        "tor_control/guard_seccomp.py",
+        "    for number in architecture.denied:\n",
+        "    for number in ():\n",
+        "tests/tor_control/test_guard_seccomp.py::test_no_programs_no_io_uring_no_other_processes",
+    ),
+    Case(
+        "The process itself: the hook",
+        HOOK,
+        "        if judge is None or judge(arguments):\n",
+        "        if True:\n",
+        f"{HOOK_TEST}::test_it_refuses_beside_unix_sockets",
+    ),
+    Case(
+        "The process itself: the hook, names",
+        HOOK,
+        '    "socket.getaddrinfo",\n',
+        "",
+        f"{HOOK_TEST}::test_it_refuses_beside_unix_sockets",
+    ),
+    Case(
+        "The process itself: the hook, programs",
+        HOOK,
+        '    "subprocess.Popen",\n',
+        "",
+        f"{HOOK_TEST}::test_it_refuses_beside_unix_sockets",
+    ),
+    Case(
+        "The process itself: the hook, UDP",
+        HOOK,
+        "        if kind & SOCK_TYPE_MASK != SOCK_STREAM:\n",
+        "        if False:\n",
+        f"{HOOK_TEST}::test_it_refuses_beside_tcp",
+    ),
+    Case(
+        "The process itself: the hook, other places than Tor's",
+        HOOK,
+        "isinstance(address, tuple) and address[:2] in self.tcp",
+        "isinstance(address, tuple)",
+        f"{HOOK_TEST}::test_it_refuses_beside_tcp",
+    ),
+    Case(
+        "The process itself: the hook, other Unix sockets than Tor's",
+        HOOK,
+        "            return os.fsdecode(address) in self.unix\n",
+        "            return True\n",
+        f"{HOOK_TEST}::test_it_refuses_beside_unix_sockets",
+    ),
+    Case(
+        "The process itself: nothing is read before",
+        "torrent_onion/cli/tor_session.py",
+        "            guarding.arm(event, ui)\n            have_read.append(read())\n",
+        "            have_read.append(read())\n            guarding.arm(event, ui)\n",
+        "tests/cli/test_getting.py"
+        "::test_nothing_of_a_stranger_is_looked_into_before_the_guard_is_armed",
+    ),
+    Case(
+        "The process itself: the keeper keeps no power beside another's tor",
+        "tor_control/controller.py",
+        "            config.keeper.start_nothing()\n",
+        "            pass\n",
+        "tests/tor_control/test_controller.py::test_beside_anothers_tor_the_keeper_loses_its_power",
+    ),
+    Case(
         "Nothing but onions: tor refuses as well",
         "tor_control/torrc.py",
         '            flags += " OnionTrafficOnly"\n',
@@ -374,6 +441,41 @@ CASES = (
         "tests/engine/test_announcer.py::TestFarewell",
     ),
 )
+
+LANDLOCK = "tor_control/guard_landlock.py"
+LANDLOCK_TEST = "tests/tor_control/test_guard_landlock.py"
+# What only the kernel can show, where it can.
+if guard_landlock.abi() > 0:
+    CASES += (
+        Case(
+            "The process itself: seccomp, for threads that run already",
+            "tor_control/guard_seccomp.py",
+            "_FLAG_TSYNC = 1\n",
+            "_FLAG_TSYNC = 0\n",
+            "tests/tor_control/test_guard_seccomp.py::test_threads_that_run_already_are_covered",
+        ),
+        Case(
+            "The process itself: writes",
+            LANDLOCK,
+            "    rights = _WRITE_FILE | _REMOVE_AND_MAKE\n",
+            "    rights = _WRITE_FILE\n",
+            f"{LANDLOCK_TEST}::test_nothing_outside_can_be_changed",
+        ),
+        Case(
+            "The process itself: cutting files off",
+            LANDLOCK,
+            "    rights |= _TRUNCATE if version >= _ABI_OF_TRUNCATE else 0\n",
+            "",
+            f"{LANDLOCK_TEST}::test_nothing_outside_can_be_changed",
+        ),
+        Case(
+            "The process itself: other TCP ports",
+            LANDLOCK,
+            '    ruleset = _create_ruleset(struct.pack("=QQ", 0, _BIND_TCP | _CONNECT_TCP))\n',
+            '    ruleset = _create_ruleset(struct.pack("=QQ", 0, _BIND_TCP))\n    ports = ()\n',
+            f"{LANDLOCK_TEST}::test_tcp_reaches_tors_ports_only",
+        ),
+    )
 
 
 def run(case: Case) -> tuple[int, str]:

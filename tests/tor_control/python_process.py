@@ -3,10 +3,9 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.mutant import CHANGE, ROOT
 
 PATIENCE = 60.0
 """Seconds; each process takes a tenth of one."""
@@ -14,6 +13,10 @@ PATIENCE = 60.0
 PRELUDE = """
 import errno, json, os, socket, subprocess, sys, threading
 sys.path.insert(0, {root!r})
+
+if {change!r} in os.environ:
+    from tests.mutant import change_again
+    change_again()
 
 def outcome(action):
     try:
@@ -47,6 +50,10 @@ class Died(Exception):
         self.number = number
 
 
+def _prelude() -> str:
+    return PRELUDE.format(root=str(ROOT), change=CHANGE)
+
+
 def run_python(code: str, **names: object) -> Found:
     """Run code and return what it told.
 
@@ -60,7 +67,7 @@ def run_python(code: str, **names: object) -> Found:
     """
     values = "".join(f"{name} = {value!r}\n" for name, value in names.items())
     process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PRELUDE.format(root=str(ROOT)) + values + code],
+        [sys.executable, "-W", "error", "-c", _prelude() + values + code],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
