@@ -22,7 +22,7 @@ from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.transport import Buffer, PeerStream
 
 PATIENCE = 180.0

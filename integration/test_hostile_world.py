@@ -31,7 +31,7 @@ from torrent_onion.core.bencoding import Encodable, encode
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.engine.http_client import HttpClient
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.tracker_client import announce
 from torrent_onion.errors import RemoteError
 from torrent_onion.policy.peer_pool import Source

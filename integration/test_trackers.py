@@ -25,7 +25,8 @@ from torrent_onion.core.metainfo import Metainfo, parse_metainfo
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.http_client import HttpClient
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.tracker_client import scrape
 from torrent_onion.protocol.http import parse_url
 from torrent_onion.protocol.tracker import ScrapeReply

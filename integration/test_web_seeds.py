@@ -17,7 +17,7 @@ from torrent_onion.core.metainfo import TorrentFormat
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.statistics import TorrentStatistics
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 
 PATIENCE = 180.0
 """Seconds for a whole test, a tor of its own included."""

@@ -15,7 +15,7 @@ from tor_control.config import TorConfig
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 
 PAGE = Path(__file__).parents[1] / "docs" / "library.md"
 

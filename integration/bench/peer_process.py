@@ -32,7 +32,7 @@ from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.metainfo import Metainfo, parse_metainfo
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Settings
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.transport import Dial
 
 LOOK_SECONDS = 0.02

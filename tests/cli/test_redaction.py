@@ -17,7 +17,7 @@ from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.metainfo import TorrentFormat
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.errors import MetainfoError, PathError, TrackerError
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,8 @@ from torrent_onion.core.magnet import Magnet, parse_magnet
 from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
 from torrent_onion.engine.source_statistics import TrackerStatistics
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
-from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.errors import NoDataError, StorageError
 
 OWN = PeerAddress.parse("aoqqpp7tzyil4hlq3umoos6atft6jvrqtosq2xy53sdgiesvgg4bqead.onion:12345")

@@ -12,7 +12,7 @@ from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 
 PIECE = 16384
 

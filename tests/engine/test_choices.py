@@ -14,7 +14,7 @@ from torrent_onion.engine.selection import by_name
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Goals, Settings
 from torrent_onion.engine.statistics import TorrentState
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.errors import PathError
 from torrent_onion.policy.piece_board import MAX_PRIORITY, NORMAL_PRIORITY
 
@@ -181,10 +181,10 @@ async def test_serving_ends_at_its_goal(
         shared = TorrentSpec(metainfo, content.parent, shared_path=content, goals=goals)
         seeder = seeding.add(shared, listener=listener)
         await seeder.wait_complete()
-        assert not seeder.has_reached_goal(trio.current_time())
+        assert not seeder.uploads.has_reached_goal(trio.current_time())
         spec = TorrentSpec(metainfo, tmp_path / "get", peers=(address,))
         await getting.add(spec).wait_complete()
-        assert seeder.has_reached_goal(trio.current_time() + 30)
+        assert seeder.uploads.has_reached_goal(trio.current_time() + 30)
         if goals.seconds is None:
             with trio.fail_after(10):
                 await seeder.ended.wait()

@@ -16,7 +16,8 @@ from torrent_onion.core.metainfo import Metainfo
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.protocol import messages
 from torrent_onion.protocol.extensions import ExtensionHandshake, MetadataData, MetadataRequest
 from torrent_onion.protocol.handshake import Handshake
@@ -289,7 +290,7 @@ async def test_a_bug_met_with_one_peer_leaves_the_others_alone(
         def fail(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(stage.seeder, "interest_changed", fail)
+        monkeypatch.setattr(stage.seeder.uploads, "interest_changed", fail)
         stranger = await stage.meet()
         await stranger.send(messages.Interested())
         await stranger.wait_closed()

@@ -15,7 +15,8 @@ from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.onion_exchange import PEX_SECONDS, OnionExchange
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.settings import Settings
-from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.protocol.onion_pex import OnionPex
 
 PIECE = 16384

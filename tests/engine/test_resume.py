@@ -21,7 +21,7 @@ from torrent_onion.engine.resume import (
     stamp_files,
 )
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.verification import PieceVerifier
 
 PIECE = 32768

@@ -11,7 +11,7 @@ from torrent_onion.core.identity import PeerAddress
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Settings
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 
 ONION = PeerAddress("pg2vmlup4zkpsqdywejorkmlu6ib7bj242k35v7a4oiqxlieszspudyd.onion", 6881)
 PLAIN = PeerAddress("198.51.100.1", 6881)

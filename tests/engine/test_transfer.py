@@ -15,7 +15,7 @@ from torrent_onion.core.metainfo import Metainfo
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.statistics import TorrentState
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.errors import StorageError
 
 PIECE = 32768

@@ -16,7 +16,7 @@ from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.transport import Buffer
 from torrent_onion.protocol.handshake import HANDSHAKE_SIZE
 

@@ -31,7 +31,8 @@ from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.engine.selection import by_name
 from torrent_onion.engine.session import Session, open_session
-from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.errors import NoDataError, PathError, TorrentOnionError
 
 _REACHABLE = ("http://", "https://")

@@ -22,7 +22,7 @@ from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.metainfo import Metainfo
 from torrent_onion.engine.session import Session, open_session
-from torrent_onion.engine.torrent import TorrentSpec
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.errors import TorrentOnionError
 
 

@@ -103,7 +103,7 @@ class Peer:
 
     async def ready_for_more(self) -> None:
         """Wait while the torrent has too much in hand already, or has had enough a second."""
-        await self._torrent.wait_commit_room()
+        await self._torrent.complete_pieces.wait_room()
         received, self._received = self._received, 0
         await take_from_all(self._torrent.download_limits, received)
 
@@ -227,11 +227,11 @@ class Peer:
 
     def _on_interested(self, _: Any, now: float) -> None:
         self.peer_interested = True
-        self._torrent.interest_changed(self, now)
+        self._torrent.uploads.interest_changed(self, now)
 
     def _on_not_interested(self, _: Any, now: float) -> None:
         self.peer_interested = False
-        self._torrent.interest_changed(self, now)
+        self._torrent.uploads.interest_changed(self, now)
 
     def _on_pieces(self, event: messages.BitfieldMessage | messages.HaveAll, now: float) -> None:
         num_pieces = self._torrent.num_pieces
@@ -263,7 +263,7 @@ class Peer:
     def _on_request(self, request: messages.Request, _: float) -> None:
         block = Block(request.piece, request.begin, request.length)
         is_welcome = not self.am_choking and len(self.uploads) < MAX_UPLOAD_QUEUE
-        if is_welcome and self._torrent.can_serve(self, block):
+        if is_welcome and self._torrent.uploads.can_serve(self, block):
             self.uploads.append(block)
             self.wake.ring()
         else:

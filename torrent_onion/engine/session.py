@@ -10,7 +10,8 @@ from torrent_onion.engine.bandwidth import RateLimit
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.parallel import first_error
 from torrent_onion.engine.settings import Settings
-from torrent_onion.engine.torrent import Torrent, TorrentSpec
+from torrent_onion.engine.torrent import Torrent
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.torrent_tasks import TorrentTasks
 from torrent_onion.engine.transport import Dial, PeerListener
 

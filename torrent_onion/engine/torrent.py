@@ -9,8 +9,6 @@ import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import trio
 
@@ -19,65 +17,27 @@ from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.core.piece_layout import Block
-from torrent_onion.engine.announcer import Sign
 from torrent_onion.engine.bandwidth import RateLimit, take_from_all
+from torrent_onion.engine.complete_pieces import CompletePieces
 from torrent_onion.engine.onion_exchange import OnionExchange
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.selection import Select, set_priorities, wanted_pieces
-from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
+from torrent_onion.engine.selection import set_priorities, wanted_pieces
+from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.sources import Sources
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 from torrent_onion.engine.storage import Storage
 from torrent_onion.engine.torrent_metadata import TorrentMetadata
+from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.traffic import Traffic
+from torrent_onion.engine.uploads import Uploads
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import LocalError, MetainfoError, ProtocolError, TorrentOnionError
-from torrent_onion.policy.choker import Candidate, Choker
 from torrent_onion.policy.peer_pool import PeerPool, Source
 from torrent_onion.policy.piece_download import PeerKey, PieceDownload
 from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
-from torrent_onion.policy.super_seed import SuperSeed
 from torrent_onion.protocol import messages
 from torrent_onion.protocol.extensions import STRIPE_SIZE, ExtensionHandshake, MetadataData
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
-
-MAX_PENDING_COMMITS = 8
-"""Pieces waiting for a thread before readers pause: enough to keep every core hashing."""
-
-
-@dataclass(frozen=True, slots=True)
-class TorrentSpec:
-    """What a torrent is made from.
-
-    Attributes:
-        source: A .torrent's content, or a magnet link.
-        folder: Where downloads go.
-        shared_path: The data is here already, complete and unchanged: seed it from this path.
-        peers: Addresses to dial first.
-        own_address: Where others reach us, if they do; never dialled.
-        sign: Signs with the key of that onion: the proof for trackers that it is ours (RFC 8032).
-        select: Given what the torrent is, says which files to fetch, by their numbers; what it
-            raises fails the torrent. None fetches all.
-        sequential: Fetch in order, the first and last piece of each file first, so that files can
-            be opened early.
-        super_seed: Give out one copy as fast as possible (BEP 16); only for data that is shared.
-        max_upload: Payload bytes a second; None is no limit beside the session's.
-        max_download: The same, coming in.
-        goals: When to stop serving; never by default.
-    """
-
-    source: Metainfo | Magnet
-    folder: Path
-    shared_path: Path | None = None
-    peers: tuple[PeerAddress, ...] = ()
-    own_address: PeerAddress | None = None
-    sign: Sign | None = None
-    select: Select | None = None
-    sequential: bool = False
-    super_seed: bool = False
-    max_upload: float | None = None
-    max_download: float | None = None
-    goals: Goals = NO_GOALS
 
 
 class Torrent:
@@ -127,22 +87,16 @@ class Torrent:
         self.all_verified = trio.Event()
         self.ended = trio.Event()
         self._complete = trio.Event()
-        self.more_to_commit = Wakeup()
+        self.complete_pieces = CompletePieces()
         # Set by its tasks, who can reach them.
         self.sources: Sources | None = None
         # How to end what gives us blocks and is no peer: web seeds.
         self.bans: dict[PeerKey, Callable[[], None]] = {}
-        self._to_commit: list[PieceDownload] = []
-        self._commits_pending = 0
-        self._commit_ended = trio.Event()
         self._cancel_scope = trio.CancelScope()
         self._have: Bitfield | None = None
         self._picker: PiecePicker | None = None
-        self._choker = Choker(settings.unchoke_slots, rng)
+        self.uploads = Uploads(self)
         self._stripe = secrets.token_bytes(STRIPE_SIZE)
-        self._super_seed: SuperSeed | None = None
-        self._seeding_since: float | None = None
-        self._copies = 0
         self._done = 0
         self._unwanted = 0
         self.wanted: frozenset[int] | None = None
@@ -222,6 +176,11 @@ class Torrent:
     def wants_peers(self) -> bool:
         """Whether dialling can bring us anything: a complete torrent waits to be dialled."""
         return not self.all_verified.is_set()
+
+    @property
+    def have(self) -> Bitfield | None:
+        """The pieces that are on disk; None until the check has ended."""
+        return self._have
 
     @property
     def known_have(self) -> Bitfield:
@@ -305,8 +264,7 @@ class Torrent:
             info.layout, have.copy(), rng=self.rng, sequential=self.spec.sequential
         )
         set_priorities(self._picker, info, self.wanted, sequential=self.spec.sequential)
-        if self.spec.super_seed and have.is_full:
-            self._super_seed = SuperSeed(info.layout.num_pieces, self.rng)
+        self.uploads.begin(info, have)
         self._done = sum(_data_length(info, index) for index in have.indices())
         wanted = wanted_pieces(info, self.wanted)
         self._unwanted = sum(
@@ -323,7 +281,7 @@ class Torrent:
     def finished(self) -> None:
         """Everything is on disk under its final name."""
         self.state = TorrentState.SEEDING
-        self._seeding_since = trio.current_time()
+        self.uploads.seeding_since = trio.current_time()
         for peer in list(self.peers.values()):
             peer.set_interested(False)
             self._drop_if_useless(peer)
@@ -337,7 +295,7 @@ class Torrent:
         self.peers[peer.key] = peer
         if self.num_pieces is not None:
             peer.metadata_known(self.num_pieces)
-        peer.send_opening(None if self._super_seed is not None else self._have)
+        peer.send_opening(self.uploads.shown_at_first(self._have))
         self.metadata.add_peer(peer, now)
         if peer.wire.supports_extensions:
             is_seed = self.state is TorrentState.SEEDING
@@ -361,8 +319,7 @@ class Torrent:
         self.exchange.remove_peer(peer.key)
         if self._picker is not None and peer.in_picker:
             self._picker.remove_peer(peer.key)
-        if self._super_seed is not None:
-            self._super_seed.remove_peer(peer.key)
+        self.uploads.remove_peer(peer)
         self.ask_everybody()
 
     def add_candidates(self, addresses: Iterable[PeerAddress], source: str) -> None:
@@ -380,8 +337,7 @@ class Torrent:
             self._picker.remove_peer(peer.key)
         self._picker.add_peer(peer.key, peer.pieces)
         peer.in_picker = True
-        if self._super_seed is not None:
-            self._show(peer, self._super_seed.add_peer(peer.key, peer.pieces))
+        self.uploads.peer_pieces_known(peer, peer.pieces)
         self._drop_if_useless(peer)
         self.ask(peer, now)
 
@@ -389,11 +345,7 @@ class Torrent:
         """The peer has one piece more."""
         if self._picker is not None and peer.in_picker:
             self._picker.peer_has(peer.key, index)
-            if self._super_seed is not None:
-                for key, shown in self._super_seed.peer_has(peer.key, index):
-                    self._show(self.peers.get(key), [shown])
-            if peer.is_seed and peer.was_served:
-                self._copies += 1
+            self.uploads.peer_has(peer, index)
             self._drop_if_useless(peer)
             self.ask(peer, now)
 
@@ -432,12 +384,6 @@ class Torrent:
         self._picker.request_dropped(peer.key, block)
         peer.requests.request_gone(block)
         self.ask_everybody()
-
-    def interest_changed(self, peer: Peer, now: float) -> None:
-        """Who wants something of us has changed; a free slot is given at once."""
-        if not peer.peer_interested:
-            peer.choke()
-        self.rechoke(now)
 
     def extension_handshake_received(self, peer: Peer, now: float) -> None:
         """The peer told what it can do (BEP 10)."""
@@ -493,17 +439,6 @@ class Torrent:
 
     # Blocks.
 
-    def can_serve(self, peer: Peer, block: Block) -> bool:
-        """Whether a peer's request names bytes that we have, and have told it of."""
-        if self._super_seed is not None and not self._super_seed.is_shown(peer.key, block.piece):
-            return False
-        return (
-            self.info is not None
-            and self._have is not None
-            and self.info.layout.is_valid_request(block.piece, block.begin, block.length)
-            and self._have[block.piece]
-        )
-
     def ask(self, peer: Peer, now: float) -> None:
         """Keep the peer as busy as its connection can carry."""
         picker = self._picker
@@ -547,7 +482,7 @@ class Torrent:
 
     async def admit(self, size: int) -> None:
         """Pause a source that is no peer while no more bytes may come in."""
-        await self.wait_commit_room()
+        await self.complete_pieces.wait_room()
         await take_from_all(self.download_limits, size)
 
     def _take_block(self, block: Block, received: Received, now: float) -> None:
@@ -557,14 +492,7 @@ class Torrent:
         for key in received.cancel:
             self._cancel_request(key, block)
         if received.complete is not None:
-            self._commits_pending += 1
-            self._to_commit.append(received.complete)
-            self.more_to_commit.ring()
-
-    def take_complete(self) -> list[PieceDownload]:
-        """Pieces to verify and write now; whoever takes them must call ``commit_ended``."""
-        taken, self._to_commit = self._to_commit, []
-        return taken
+            self.complete_pieces.add(received.complete)
 
     def piece_verified(self, download: PieceDownload, now: float) -> None:
         """A piece is right and on disk: tell everybody who lacks it."""
@@ -594,48 +522,11 @@ class Torrent:
                 self._ban_source(key)
         self.ask_everybody()
 
-    def commit_ended(self) -> None:
-        """A piece that was taken is dealt with; readers that paused may go on."""
-        self._commits_pending -= 1
-        self._commit_ended.set()
-        self._commit_ended = trio.Event()
-
-    async def wait_commit_room(self) -> None:
-        """Pause a reader while too many pieces wait for the disk: the back-pressure."""
-        while self._commits_pending > MAX_PENDING_COMMITS:
-            await self._commit_ended.wait()
-
     # Now and then.
-
-    def has_reached_goal(self, now: float) -> bool:
-        """Whether it was served enough."""
-        goals, since = self.spec.goals, self._seeding_since
-        if since is None:
-            return False
-        served = self.traffic.uploaded / self.metadata.known_info.total_length
-        return (
-            (goals.ratio is not None and served >= goals.ratio)
-            or (goals.seconds is not None and now - since >= goals.seconds)
-            or (goals.copies is not None and self._copies >= goals.copies)
-        )
 
     def end(self) -> None:
         """Stop by ourselves: everything that was to be done is done."""
         self._cancel_scope.cancel()
-
-    def rechoke(self, now: float) -> None:
-        """Choose who may download from us."""
-        peers = self.peers.values()
-        chosen = self._choker.rechoke(
-            now,
-            [_as_candidate(peer, now) for peer in peers],
-            seeding=self.state is TorrentState.SEEDING,
-        )
-        for peer in peers:
-            if peer.key in chosen:
-                peer.unchoke()
-            else:
-                peer.choke()
 
     def drop_stalled(self, now: float) -> None:
         """Ask others for the metadata and hashes that some peers do not send."""
@@ -654,12 +545,6 @@ class Torrent:
         if peer is not None:
             peer.send(messages.Cancel(block.piece, block.begin, block.length))
             peer.requests.request_gone(block)
-
-    def _show(self, peer: Peer | None, pieces: list[int]) -> None:
-        """Tell a peer of pieces that it may ask for (BEP 16)."""
-        if peer is not None:
-            for index in pieces:
-                peer.send(messages.Have(index))
 
     def _drop_if_useless(self, peer: Peer) -> None:
         """Two seeds have nothing to give each other."""
@@ -693,19 +578,6 @@ class Torrent:
             nursery.start_soon(until, self.ended)
         if self.error is not None and not event.is_set():
             raise self.error
-
-
-def _as_candidate(peer: Peer, now: float) -> Candidate:
-    return Candidate(
-        peer=peer.key,
-        interested=peer.peer_interested,
-        is_seed=peer.is_seed,
-        download_rate=peer.download_meter.rate(now),
-        upload_rate=peer.upload_meter.rate(now),
-        connected_since=peer.connected_since,
-        unchoked=not peer.am_choking,
-        person=peer.wire.peer_extensions.stripe if peer.wire.peer_extensions else None,
-    )
 
 
 def _data_length(info: Info, index: int) -> int:

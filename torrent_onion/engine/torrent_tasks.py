@@ -100,8 +100,7 @@ class TorrentTasks:
     async def _commit_pieces(self, nursery: trio.Nursery) -> None:
         """Hand complete pieces to threads as they come."""
         while True:
-            await self._torrent.more_to_commit.wait()
-            for download in self._torrent.take_complete():
+            for download in await self._torrent.complete_pieces.take():
                 nursery.start_soon(self._commit, download)
 
     async def _commit(self, download: PieceDownload) -> None:
@@ -118,7 +117,7 @@ class TorrentTasks:
             self._commits -= 1
             self._commit_ended.set()
             self._commit_ended = trio.Event()
-            torrent.commit_ended()
+            torrent.complete_pieces.ended()
 
     # Time.
 
@@ -131,12 +130,12 @@ class TorrentTasks:
             now = trio.current_time()
             torrent.drop_stalled(now)
             torrent.exchange.tell(now)
-            if torrent.has_reached_goal(now):
+            if torrent.uploads.has_reached_goal(now):
                 torrent.end()
             for peer in list(torrent.peers.values()):
                 self._look_after(peer, now)
             if now >= next_rechoke:
-                torrent.rechoke(now)
+                torrent.uploads.rechoke(now)
                 next_rechoke = now + RECHOKE_SECONDS
 
     def _look_after(self, peer: Peer, now: float) -> None:

@@ -1,0 +1,123 @@
+"""What a torrent gives: to whom, which pieces, and until when."""
+
+from typing import TYPE_CHECKING
+
+from torrent_onion.core.bitfield import Bitfield
+from torrent_onion.core.metainfo import Info
+from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.statistics import TorrentState
+from torrent_onion.policy.choker import Candidate, Choker
+from torrent_onion.policy.super_seed import SuperSeed
+from torrent_onion.protocol import messages
+
+if TYPE_CHECKING:
+    from torrent_onion.engine.torrent import Torrent
+
+
+class Uploads:
+    """The giving side of one torrent.
+
+    Args:
+        torrent: Whose it is.
+
+    Attributes:
+        seeding_since: When everything was complete, on trio's clock; None before.
+    """
+
+    def __init__(self, torrent: "Torrent") -> None:
+        self.seeding_since: float | None = None
+        self._torrent = torrent
+        self._choker = Choker(torrent.settings.unchoke_slots, torrent.rng)
+        self._super_seed: SuperSeed | None = None
+        self._copies = 0
+
+    def begin(self, info: Info, have: Bitfield) -> None:
+        """What is on disk is known."""
+        if self._torrent.spec.super_seed and have.is_full:
+            self._super_seed = SuperSeed(info.layout.num_pieces, self._torrent.rng)
+
+    def shown_at_first(self, have: Bitfield | None) -> Bitfield | None:
+        """What a new peer is told that we have; a super-seeder seems to have nothing (BEP 16)."""
+        return None if self._super_seed is not None else have
+
+    def peer_pieces_known(self, peer: Peer, pieces: Bitfield) -> None:
+        """A peer's pieces are known, perhaps anew."""
+        if self._super_seed is not None:
+            self._show(peer, self._super_seed.add_peer(peer.key, pieces))
+
+    def peer_has(self, peer: Peer, index: int) -> None:
+        """A peer has one piece more."""
+        if self._super_seed is not None:
+            for key, shown in self._super_seed.peer_has(peer.key, index):
+                self._show(self._torrent.peers.get(key), [shown])
+        if peer.is_seed and peer.was_served:
+            self._copies += 1
+
+    def remove_peer(self, peer: Peer) -> None:
+        """A connection has ended."""
+        if self._super_seed is not None:
+            self._super_seed.remove_peer(peer.key)
+
+    def can_serve(self, peer: Peer, block: Block) -> bool:
+        """Whether a peer's request names bytes that we have, and have told it of."""
+        if self._super_seed is not None and not self._super_seed.is_shown(peer.key, block.piece):
+            return False
+        info, have = self._torrent.info, self._torrent.have
+        return (
+            info is not None
+            and have is not None
+            and info.layout.is_valid_request(block.piece, block.begin, block.length)
+            and have[block.piece]
+        )
+
+    def interest_changed(self, peer: Peer, now: float) -> None:
+        """Who wants something of us has changed; a free slot is given at once."""
+        if not peer.peer_interested:
+            peer.choke()
+        self.rechoke(now)
+
+    def rechoke(self, now: float) -> None:
+        """Choose who may download from us."""
+        peers = self._torrent.peers.values()
+        chosen = self._choker.rechoke(
+            now,
+            [_as_candidate(peer, now) for peer in peers],
+            seeding=self._torrent.state is TorrentState.SEEDING,
+        )
+        for peer in peers:
+            if peer.key in chosen:
+                peer.unchoke()
+            else:
+                peer.choke()
+
+    def has_reached_goal(self, now: float) -> bool:
+        """Whether it was served enough."""
+        goals, since = self._torrent.spec.goals, self.seeding_since
+        if since is None:
+            return False
+        served = self._torrent.traffic.uploaded / self._torrent.metadata.known_info.total_length
+        return (
+            (goals.ratio is not None and served >= goals.ratio)
+            or (goals.seconds is not None and now - since >= goals.seconds)
+            or (goals.copies is not None and self._copies >= goals.copies)
+        )
+
+    def _show(self, peer: Peer | None, pieces: list[int]) -> None:
+        """Tell a peer of pieces that it may ask for (BEP 16)."""
+        if peer is not None:
+            for index in pieces:
+                peer.send(messages.Have(index))
+
+
+def _as_candidate(peer: Peer, now: float) -> Candidate:
+    return Candidate(
+        peer=peer.key,
+        interested=peer.peer_interested,
+        is_seed=peer.is_seed,
+        download_rate=peer.download_meter.rate(now),
+        upload_rate=peer.upload_meter.rate(now),
+        connected_since=peer.connected_since,
+        unchoked=not peer.am_choking,
+        person=peer.wire.peer_extensions.stripe if peer.wire.peer_extensions else None,
+    )
