@@ -128,7 +128,7 @@ class Guard:
 
 def _uncovered_threads() -> str:
     threads = guard_landlock.other_threads()
-    return f"threads that ran before are not covered ({threads})" if threads else ""
+    return f"not for {threads} threads that ran before" if threads else ""
 
 
 GUARD = Guard()

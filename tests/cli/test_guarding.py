@@ -169,7 +169,7 @@ def test_people_read_a_line(guard: FakeGuard) -> None:
         ([HOOK], "Python audit hook"),
         (
             [HOOK, NO_FILES],
-            "Python audit hook; not on: Landlock (files) (this system has no Landlock)",
+            "Python audit hook; not on: Landlock (files; this system has no Landlock)",
         ),
     ],
 )

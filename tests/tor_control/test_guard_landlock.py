@@ -168,7 +168,7 @@ tell(results=results, active=layer.active, reason=layer.reason)
     )
     assert found["results"] == ["done"]
     assert found["active"]
-    assert found["reason"] == "threads that ran before are not covered (1)"
+    assert found["reason"] == "not for 1 threads that ran before"
 
 
 def test_it_can_only_become_narrower(inside: Path, outside: Path) -> None:

@@ -97,7 +97,10 @@ def in_words(layers: Collection[LayerStatus]) -> str:
 
 
 def _with_reason(status: LayerStatus) -> str:
-    return f"{status.layer.value} ({status.reason})" if status.reason else status.layer.value
+    name = status.layer.value
+    if not status.reason:
+        return name
+    return f"{name[:-1]}; {status.reason})" if name.endswith(")") else f"{name} ({status.reason})"
 
 
 def report_refusals(ui: Ui) -> None:
