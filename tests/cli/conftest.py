@@ -35,7 +35,9 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def terminal() -> FakeTerminal:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> FakeTerminal:
+    """One that can move its cursor, whatever these tests run in."""
+    monkeypatch.setenv("TERM", "xterm-256color")
     return FakeTerminal()
 
 
