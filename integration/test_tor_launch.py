@@ -79,7 +79,7 @@ def everything_of(state: Path) -> list[int]:
     keepers = {
         pid
         for pid, command in commands.items()
-        if b"keeper.py" in command and parent_of(pid) in starters
+        if b"/keeper.py" in command and parent_of(pid) in starters
     }
     return sorted((named | keepers) - {os.getpid()})
 
