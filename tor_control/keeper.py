@@ -29,6 +29,7 @@ import contextlib
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -235,7 +236,7 @@ def _report(line: str) -> None:
 
 
 def _remove_sockets(folder: str) -> None:
-    """Remove a folder that holds nothing but sockets, and folders of them.
+    """Remove a folder of sockets, and the folders of sockets in it; anything else stays.
 
     Tor leaves them when it is killed, and so does who started us.
     """
@@ -243,7 +244,7 @@ def _remove_sockets(folder: str) -> None:
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False):
                 _remove_sockets(entry.path)
-            else:
+            elif stat.S_ISSOCK(entry.stat(follow_symlinks=False).st_mode):
                 os.unlink(entry.path)  # noqa: PTH108 - pathlib takes 10 ms
         os.rmdir(folder)  # noqa: PTH106 - likewise
     except OSError:

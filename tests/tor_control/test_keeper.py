@@ -1,7 +1,10 @@
 """The keeper with shell scripts in tor's place."""
 
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,18 +165,41 @@ def test_half_a_configuration_starts_nothing(tmp_path: Path, clients: list[Clien
     assert not client.log.exists()
 
 
-def test_a_folder_of_sockets_is_removed(tmp_path: Path, clients: list[Client]) -> None:
-    sockets = tmp_path / "sockets"
-    sockets.mkdir()
-    (sockets / "control").touch()
-    (sockets / "to-abc").mkdir()
-    (sockets / "to-abc" / "s").touch()
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    """A folder with sockets, whose paths are short."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "to-abc").mkdir()
+    for name in ("control", "to-abc/s"):
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(folder / name))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_folder_of_sockets_is_removed(
+    tmp_path: Path, clients: list[Client], sockets: Path
+) -> None:
     client = Client(tmp_path, "exec sleep 1000", str(sockets))
     clients.append(client)
-    client.start()
+    client.prepare()
+    pid_in(client.start())
     assert sockets.exists()
     assert client.end() == 0
     assert not sockets.exists()
+
+
+def test_nothing_but_sockets_is_removed(
+    tmp_path: Path, clients: list[Client], sockets: Path
+) -> None:
+    (sockets / "to-abc" / "file").write_text("precious")
+    (sockets / "link").symlink_to(tmp_path)
+    client = Client(tmp_path, "", str(sockets))
+    clients.append(client)
+    assert client.end() == 0
+    assert (sockets / "to-abc" / "file").read_text() == "precious"
+    assert not (sockets / "control").exists()
+    assert (sockets / "link").is_symlink()
 
 
 def test_the_version_is_asked_of_the_program(tmp_path: Path, clients: list[Client]) -> None:
