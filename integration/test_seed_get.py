@@ -1,7 +1,6 @@
 """Folders that cross a real Tor network, from one process of ours to another."""
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -120,12 +119,14 @@ def test_the_onion_is_gone_when_seeding_ends(
 def test_data_that_changed_since_the_last_run_is_fetched_anew(
     start_cli: StartCli, content_tree: MakeTree, tmp_path: Path
 ) -> None:
-    content = content_tree(big=2 * MIB)
+    content = content_tree(big=24 * MIB)
     _, magnet = seed(start_cli, content)
+    first = start_cli("get", magnet, "--dir", str(tmp_path / "get"))
+    first.wait_event("progress", where=lambda event: event["done"] > 4 * MIB)
+    first.kill()
     partial = tmp_path / "get" / (content.name + ".part")
-    shutil.copytree(content, partial)
     with (partial / "big" / "big.bin").open("r+b") as file:
-        file.write(b"damaged")
+        file.write(b"damaged" * 1000)
     getter = start_cli("get", magnet, "--dir", str(tmp_path / "get"))
     getter.complete()
     assert_same_tree(content, tmp_path / "get" / content.name)

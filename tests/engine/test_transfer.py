@@ -9,10 +9,12 @@ import pytest
 import trio
 
 from tests.engine.helpers import ContentMaker, MemoryNetwork, tree, until
+from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo
 from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.resume import RESUME_SUFFIX, UNKNOWN_STAMP, Resume, save_resume
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.statistics import TorrentState
 from torrent_onion.engine.torrent_spec import TorrentSpec
@@ -83,15 +85,72 @@ async def test_damaged_partial_data_is_found_and_fetched_anew(
 ) -> None:
     content = make_content(tmp_path / "seed")
     partial = tmp_path / "get" / (content.name + ".part")
-    make_content(tmp_path / "get").rename(partial)
-    with (partial / "a" / "first.bin").open("r+b") as file:
-        file.seek(40_000)
-        file.write(b"damage")
-    (partial / "empty.txt").unlink()
     async with seeding(network, content) as (metainfo, address, session):
+        make_content(tmp_path / "get").rename(partial)
+        nothing = Resume(
+            Bitfield(metainfo.info.layout.num_pieces),
+            tuple(UNKNOWN_STAMP for _ in metainfo.info.files),
+        )
+        save_resume(partial.with_name(partial.name + RESUME_SUFFIX), metainfo.info, nothing)
+        with (partial / "a" / "first.bin").open("r+b") as file:
+            file.seek(40_000)
+            file.write(b"damage")
+        (partial / "empty.txt").unlink()
         await fetch(network, TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
         assert session.torrents[0].statistics().uploaded == PIECE
     assert tree(tmp_path / "get" / content.name) == tree(content)
+    assert [path.name for path in (tmp_path / "get").iterdir()] == [content.name]
+
+
+@pytest.mark.parametrize("single", [True, False])
+async def test_what_is_somebody_elses_under_the_partial_name_is_never_touched(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path, single: bool
+) -> None:
+    content = make_content(tmp_path / "seed")
+    content = content / "a" / "first.bin" if single else content
+    async with seeding(network, content) as (metainfo, address, _):
+        theirs = tmp_path / "get" / (content.name + ".part")
+        file = theirs if single else theirs / "a" / "first.bin"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"precious")
+        with pytest.raises(StorageError, match="no download of this torrent"):
+            await fetch(network, TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
+        assert file.read_bytes() == b"precious"
+
+
+async def test_two_torrents_of_one_name_do_not_mix(
+    network: MemoryNetwork, make_content: ContentMaker, tmp_path: Path
+) -> None:
+    content = make_content(tmp_path / "seed")
+    other = make_content(tmp_path / "other")
+    (other / "a" / "first.bin").write_bytes(bytes(100_000))
+    first = (await create_torrent(content, piece_length=PIECE)).metainfo
+    second = (await create_torrent(other, piece_length=PIECE)).metainfo
+    async with open_session(dial=network.dial) as session:
+        one = session.add(TorrentSpec(first, tmp_path / "get"))
+        with trio.fail_after(10):
+            await until(lambda: one.state is TorrentState.DOWNLOADING)
+            for again in (first, second):
+                two = session.add(TorrentSpec(again, tmp_path / "get"))
+                with pytest.raises(StorageError, match=r"already"):
+                    await two.wait_complete()
+        assert one.state is TorrentState.DOWNLOADING
+
+
+async def test_a_finished_file_that_only_shares_pieces_must_be_right(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    content = tmp_path / "seed" / "pair"
+    content.mkdir(parents=True)
+    (content / "a").write_bytes(b"a" * 1000)
+    (content / "b").write_bytes(b"b" * (PIECE + 5))
+    async with seeding(network, content) as (metainfo, address, _):
+        wrong = tmp_path / "get" / "pair" / "a"
+        wrong.parent.mkdir(parents=True)
+        wrong.write_bytes(b"x" * 1000)
+        with pytest.raises(StorageError, match="is not what this torrent holds"):
+            await fetch(network, TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
+        assert wrong.read_bytes() == b"x" * 1000
 
 
 async def test_complete_data_is_recognised_without_any_peer(

@@ -76,7 +76,8 @@ class MetadataExchange:
         """
         if self._fetch is None:
             return None, frozenset()
-        self._heard[peer.key] = now
+        if self._fetch.is_asked(peer.key, data.piece):  # other data is no sign of life
+            self._heard[peer.key] = now
         result = self._fetch.data_received(peer.key, data.piece, bytes(data.data))
         return (parse_info(result.raw) if result.raw is not None else None), result.liars
 

@@ -92,6 +92,10 @@ class MetadataFetch:
         asked.update(pieces)
         return pieces
 
+    def is_asked(self, peer: PeerKey, piece: int) -> bool:
+        """Whether a peer owes us a piece."""
+        return self._try is not None and piece in self._try.asked.get(peer, ())
+
     def data_received(self, peer: PeerKey, piece: int, data: bytes) -> MetadataResult:
         """A piece came. What nobody asked this peer for, or of a wrong length, is ignored."""
         current = self._try

@@ -45,7 +45,8 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """
     leaves = list(_leaves(group))
     real = [error for error in leaves if not isinstance(error, trio.Cancelled)]
-    return (real or leaves)[0]
+    urgent = [error for error in real if not isinstance(error, Exception)]  # KeyboardInterrupt
+    return (urgent or real or leaves)[0]
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

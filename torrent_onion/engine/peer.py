@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.piece_layout import Block
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 
 MAX_UPLOAD_QUEUE = extensions.REQQ + 64
 """Requests of one peer that wait for an answer: what we say we take, and some that crossed."""
+
+MAX_METADATA_REQUESTS = 256
+"""Requests of one peer for metadata that wait for an answer of 16 KiB; clients keep a few."""
+
+MAX_QUEUED = 4 << 20
+"""Bytes that wait to be sent to a peer before we read no more from it: answers to its requests."""
 
 MAX_HASH_REQUESTS = 1024
 """Hash requests of one peer that wait for an answer; 48 bytes each, 16 KiB the answer."""
@@ -56,6 +64,8 @@ class Peer:
         self.requests = RequestQueue()
         self.uploads: deque[Block] = deque()
         self.hash_requests: deque[HashRequest] = deque()
+        self.metadata_requests: deque[int] = deque()
+        self._drained = trio.Event()
         self.allowed_fast: set[int] = set()
         self.download_meter = RateMeter()
         self.upload_meter = RateMeter()
@@ -103,6 +113,8 @@ class Peer:
 
     async def ready_for_more(self) -> None:
         """Wait while the torrent has too much in hand already, or has had enough a second."""
+        while self.wire.bytes_queued > MAX_QUEUED:
+            await self._drained.wait()
         await self._torrent.complete_pieces.wait_room()
         received, self._received = self._received, 0
         await take_from_all(self._torrent.download_limits, received)
@@ -158,6 +170,16 @@ class Peer:
             StorageError: It cannot be read.
         """
         return await self._torrent.open_storage.read(block.piece, block.begin, block.length)
+
+    def sent(self, now: float) -> None:
+        """What was queued is on its way, says the writer."""
+        self.last_sent = now
+        self._drained.set()
+        self._drained = trio.Event()
+
+    def answer_metadata_request(self) -> None:
+        """Queue the answer to the oldest request for metadata, for the writer, who calls this."""
+        self.wire.send_extended(self._torrent.metadata.reply(self.metadata_requests.popleft()))
 
     async def answer_hash_request(self) -> None:
         """Queue the answer to the oldest hash request, for the writer, who calls this.
@@ -297,7 +319,10 @@ class Peer:
         self._torrent.exchange.received(self, message, now)
 
     def _on_metadata_request(self, request: extensions.MetadataRequest, _: float) -> None:
-        self.wire.send_extended(self._torrent.metadata.reply(request.piece))
+        if len(self.metadata_requests) < MAX_METADATA_REQUESTS:
+            self.metadata_requests.append(request.piece)
+        else:
+            self.wire.send_extended(extensions.MetadataReject(request.piece))
         self.wake.ring()
 
     def _on_metadata_data(self, data: extensions.MetadataData, now: float) -> None:

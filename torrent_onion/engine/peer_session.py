@@ -126,13 +126,15 @@ async def _write(peer: Peer, stream: PeerStream) -> None:
         buffers = peer.wire.data_to_send()
         if buffers:
             await stream.send_buffers(buffers)
-            peer.last_sent = trio.current_time()
+            peer.sent(trio.current_time())
         else:
             await peer.wake.wait()
 
 
 async def _queue_blocks(peer: Peer) -> None:
     """Answer requests from the head of the queue, as many as one send should carry."""
+    while peer.metadata_requests and peer.wire.bytes_queued < MAX_BATCH:
+        peer.answer_metadata_request()
     while peer.hash_requests and peer.wire.bytes_queued < MAX_BATCH:
         await peer.answer_hash_request()
     while peer.uploads and peer.wire.bytes_queued < MAX_BATCH:

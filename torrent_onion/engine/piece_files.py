@@ -71,14 +71,29 @@ class PieceFiles:
         """
         done = 0
         for span in self._layout.spans(index, 0, len(data)):
-            if not self._is_virtual[span.file] and not self._is_read_only(span.file):
-                self._write_span(span, data[done : done + span.length])
+            part = data[done : done + span.length]
+            if self._is_read_only(span.file):
+                self._refuse_difference(span, part)
+            elif not self._is_virtual[span.file]:
+                self._write_span(span, part)
             done += span.length
 
     def take_written(self) -> set[int]:
         """Files that were written to since this was called last."""
         taken, self._written = self._written, set()
         return taken
+
+    def _refuse_difference(self, span: FileSpan, data: memoryview) -> None:
+        """A finished file that shares a piece with others must hold its part of it already."""
+        if self._is_virtual[span.file]:
+            return
+        there = bytearray(span.length)
+        self._read_span(span, memoryview(there))
+        if there != data:
+            path = self.handles.path(span.file)
+            raise StorageError(
+                f"{path} is not what this torrent holds. Move it away, or choose another --dir."
+            )
 
     def _is_read_only(self, file: int) -> bool:
         return self._read_only is None or file in self._read_only
@@ -101,7 +116,7 @@ class PieceFiles:
     def _write_span(self, span: FileSpan, data: memoryview) -> None:
         path = self.handles.path(span.file)
         with disk_errors(path), self.handles.lease(span.file, make=True) as fd:
-            self._written.add(span.file)
             done = 0
             while done < span.length:
                 done += os.pwrite(fd, data[done:], span.offset + done)
+            self._written.add(span.file)  # only now: what is taken to be synced must be there

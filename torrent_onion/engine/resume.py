@@ -33,6 +33,10 @@ class FileStamp:
     changed_ns: int
 
 
+UNKNOWN_STAMP = FileStamp(-2, 0)
+"""Of a file that nobody looked at: it equals no file's, so everything is checked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resume:
     """A record.
@@ -82,11 +86,15 @@ def save_resume(path: Path, info: Info, resume: Resume) -> None:
     )
     fresh = path.with_name(path.name + "~")
     with disk_errors(path):
-        with fresh.open("wb") as file:
-            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        fresh.unlink(missing_ok=True)
+        try:
+            with fresh.open("xb") as file:  # never through a link that somebody planted
+                file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def load_resume(path: Path, info: Info) -> Resume | None:

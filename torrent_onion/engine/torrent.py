@@ -9,6 +9,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from hashlib import blake2b
 
 import trio
 
@@ -96,7 +97,7 @@ class Torrent:
         self._have: Bitfield | None = None
         self._picker: PiecePicker | None = None
         self.uploads = Uploads(self)
-        self._stripe = secrets.token_bytes(STRIPE_SIZE)
+        self._stripe_secret = secrets.token_bytes(STRIPE_SIZE)
         self._done = 0
         self._unwanted = 0
         self.wanted: frozenset[int] | None = None
@@ -304,12 +305,19 @@ class Torrent:
                     metadata_size=self.metadata.size,
                     upload_only=True if is_seed else None,
                     onion=self.exchange.own_onion(peer),
-                    stripe=self._stripe if peer.address and peer.address.is_onion else None,
+                    stripe=self._stripe_for(peer),
                 )
             )
         peer.wake.ring()
         if self._picker is not None:
             self.peer_pieces_known(peer, now)
+
+    def _stripe_for(self, peer: Peer) -> bytes | None:
+        """What joins our connections to one onion, and to no other: onions cannot compare it."""
+        if peer.address is None or not peer.address.is_onion:
+            return None
+        name = str(peer.address).encode()
+        return blake2b(name, key=self._stripe_secret, digest_size=STRIPE_SIZE).digest()
 
     def peer_gone(self, peer: Peer) -> None:
         """A connection has ended; what was asked there is asked elsewhere."""

@@ -4,8 +4,11 @@ Rules: what has a final name is complete and never written to; what is on its wa
 ``NAME.part``; and that is believed only as far as the record of the last run and the disk agree.
 """
 
+import fcntl
 import os
 from pathlib import Path
+
+import trio
 
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.metainfo import Info
@@ -14,6 +17,7 @@ from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.placement import Placement, place_download, place_shared
 from torrent_onion.engine.resume import (
+    UNKNOWN_STAMP,
     Resume,
     load_resume,
     pieces_to_check,
@@ -46,6 +50,8 @@ class TorrentData:
         self._final = place_download(self._info, torrent.spec.folder)
         self._partial = self._final.partial()
         self._recorded: bytes | None = None
+        self._lock: int | None = None
+        self._is_fresh = False  # the partial name was not there before
 
     async def prepare(self) -> Bitfield:
         """Open the files and find out which pieces are there.
@@ -64,11 +70,17 @@ class TorrentData:
         torrent.storage = self._storage(placement, finished)
         await torrent.storage.make_root()
         resume = await self._threads.run(lambda: load_resume(self._resume_path, self._info))
-        have = await self._check(torrent.storage, resume)
-        self._refuse_foreign_files(have, finished)
+        if not torrent.storage.is_read_only:
+            await self._threads.run(lambda: self._claim(resume))
+        try:
+            have = await self._check(torrent.storage, resume)
+            self._refuse_foreign_files(have, finished)
+            await self._threads.run(lambda: self._refuse_full_disk(have))
+        except StorageError:
+            await self._threads.run(self._withdraw)
+            raise
         if torrent.storage.is_read_only:
             await self._forget_record()
-        await self._threads.run(lambda: self._refuse_full_disk(have))
         return have
 
     async def checkpoint(self, have: Bitfield) -> None:
@@ -99,11 +111,56 @@ class TorrentData:
         storage = self._torrent.open_storage
         if storage.is_read_only:
             return
-        await self._forget_record()  # first: without it the next run checks everything, no more
-        await storage.finish(self._final, self._torrent.wanted_files)
+        with trio.CancelScope(shield=True):  # a record without its data would only be in the way
+            await storage.finish(self._final, self._torrent.wanted_files)
+            if not await self._threads.run(lambda: os.path.lexists(self._partial.path)):
+                await self._forget_record()
+
+    def close(self) -> None:
+        """Let others have the partial data."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _claim(self, resume: Resume | None) -> None:
+        """Make sure that the partial name is this torrent's, and nobody else's at the same time.
+
+        What has that name without a record of ours beside it is somebody's own: not to be touched.
+        """
+        path = self._partial.path
+        with disk_errors(path):
+            self._is_fresh = _make_new(path, is_folder=not self._info.is_single_file)
+            if not self._is_fresh and resume is None and not _is_empty(path):
+                raise StorageError(
+                    f"{path} is there already and is no download of this torrent. "
+                    "Move it away, or choose another folder with --dir."
+                )
+            self._lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageError(
+                    f"{path} is being fetched already. Wait for that, or choose another --dir."
+                ) from None
+        if resume is None:
+            nothing = Bitfield(self._info.layout.num_pieces)
+            stamps = tuple(UNKNOWN_STAMP for _ in self._info.files)
+            save_resume(self._resume_path, self._info, Resume(nothing, stamps))
+
+    def _withdraw(self) -> None:
+        """Leave nothing behind of a download that cannot begin."""
+        path = self._partial.path
+        if self._is_fresh and _is_empty(path):
+            with disk_errors(path):
+                self._resume_path.unlink(missing_ok=True)
+                path.unlink() if self._info.is_single_file else path.rmdir()
 
     async def _forget_record(self) -> None:
-        await self._threads.run(lambda: self._resume_path.unlink(missing_ok=True))
+        def forget() -> None:
+            with disk_errors(self._resume_path):
+                self._resume_path.unlink(missing_ok=True)
+
+        await self._threads.run(forget)
 
     @property
     def _resume_path(self) -> Path:
@@ -147,8 +204,9 @@ class TorrentData:
                 if finished.issuperset(self._real_files_of_piece(index))
             ]
             path = self._final.root / str(self._final.names[file])
-            right_size = path.is_file() and path.stat().st_size == self._info.files[file].length
-            if not right_size or not all(have[index] for index in inner):
+            with disk_errors(path):
+                is_right = path.is_file() and path.stat().st_size == self._info.files[file].length
+            if not is_right or not all(have[index] for index in inner):
                 raise StorageError(
                     f"{path} exists already and is not what this torrent holds. "
                     "Move it away, or choose another folder with --dir."
@@ -187,3 +245,24 @@ class TorrentData:
             threads=self._threads,
             finished=finished,
         )
+
+
+def _make_new(path: Path, *, is_folder: bool) -> bool:
+    """Make a folder or an empty file. Returns False if something has the name."""
+    try:
+        if is_folder:
+            path.mkdir()
+        else:
+            path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether nothing is lost if we take the name."""
+    if path.is_symlink():
+        return False
+    if path.is_dir():
+        return next(path.iterdir(), None) is None
+    return path.is_file() and path.stat().st_size == 0

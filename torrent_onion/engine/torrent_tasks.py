@@ -70,8 +70,9 @@ class TorrentTasks:
     async def _own_data(self, nursery: trio.Nursery, *, start_network: bool) -> None:
         """Check the data, keep a record of it while it comes, give it its final name."""
         torrent = self._torrent
-        data = TorrentData(torrent, self._threads)
+        data: TorrentData | None = None
         try:
+            data = TorrentData(torrent, self._threads)
             torrent.data_checked(await data.prepare(), trio.current_time())
             if start_network:
                 self._start_network(nursery)
@@ -81,6 +82,9 @@ class TorrentTasks:
             torrent.finished()
         except LocalError as error:
             torrent.fail(error)
+        finally:
+            if data is not None:
+                data.close()
 
     async def _record_until_verified(self, data: TorrentData) -> None:
         torrent = self._torrent
