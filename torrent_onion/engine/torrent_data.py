@@ -77,7 +77,7 @@ class TorrentData:
             self._refuse_foreign_files(have, finished)
             await self._threads.run(lambda: self._refuse_full_disk(have))
         except StorageError:
-            await self._threads.run(self._withdraw)
+            self._withdraw()
             raise
         if torrent.storage.is_read_only:
             await self._forget_record()
