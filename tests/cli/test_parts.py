@@ -72,8 +72,8 @@ async def test_a_bug_or_a_closed_output_ends_all(
         await run_each([partial(wait, 1, error), partial(wait, 99, None)], uis)
 
 
-def test_each_has_its_own_progress(statistics: Statistics) -> None:
-    out, err, live = StringIO(), StringIO(), FakeTerminal()
+def test_each_has_its_own_progress(statistics: Statistics, terminal: FakeTerminal) -> None:
+    out, err, live = StringIO(), StringIO(), terminal
     for ui in (
         JsonUi(out, StringIO()),
         PlainUi(StringIO(), err),
