@@ -199,13 +199,21 @@ def test_a_tracker(start_cli: StartCli, content_tree: MakeTree, tmp_path: Path) 
     assert_nothing_was_refused(tracker, seeder)
 
 
+def status_of(pid: int) -> list[str]:
+    """What /proc says after the name: the state, then the parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return ["Z"]
+
+
 def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(status_of(pid)[1])
 
 
 def wait_gone(pid: int) -> None:
-    """Wait for the keeper, which ends tor first and then itself."""
+    """Wait for the keeper, which ends tor first and then itself; nobody may wait for it then."""
     deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists():
+    while status_of(pid)[0] != "Z":
         assert time.monotonic() < deadline, "the keeper is still there"
         time.sleep(0.02)
