@@ -93,7 +93,9 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for describe in item.stash.get(_LOGS, []):
-            report.sections.append(("process", describe()))
+            said = describe()
+            if said.partition("\n")[0] not in report.longreprtext:
+                report.sections.append(("process", said))
         network = getattr(item, "funcargs", {}).get("tor_network")
         if isinstance(network, PrivateNetwork):
             report.sections.append(("tor network", _complaints(network)))
