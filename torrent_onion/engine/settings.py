@@ -33,7 +33,8 @@ class Goals:
     Attributes:
         ratio: Bytes sent for each byte of the torrent.
         seconds: Time of serving since it was complete.
-        copies: Downloaders that became complete while we served them.
+        copies: Downloaders seen to become complete while we served them, or as many bytes: who
+            leaves at once when it is complete is not seen.
     """
 
     ratio: float | None = None

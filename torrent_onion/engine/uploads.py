@@ -100,7 +100,7 @@ class Uploads:
         return (
             (goals.ratio is not None and served >= goals.ratio)
             or (goals.seconds is not None and now - since >= goals.seconds)
-            or (goals.copies is not None and self._copies >= goals.copies)
+            or (goals.copies is not None and max(self._copies, int(served)) >= goals.copies)
         )
 
     def _show(self, peer: Peer | None, pieces: list[int]) -> None:
