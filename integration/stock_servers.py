@@ -30,7 +30,7 @@ http {{
 
 @contextmanager
 def opentracker(folder: Path, info_hash: bytes) -> Iterator[int]:
-    """Run the tracker that most public ones are; skip without it.
+    """Run the tracker that most public ones are; the test says `needs("opentracker")`.
 
     Args:
         folder: For its list; made here.
@@ -51,7 +51,7 @@ def opentracker(folder: Path, info_hash: bytes) -> Iterator[int]:
 
 @contextmanager
 def nginx(root: Path, folder: Path, *, has_ranges: bool = True) -> Iterator[int]:
-    """Serve the files below a folder; skip without it.
+    """Serve the files below a folder; the test says `needs("nginx")`.
 
     Args:
         root: The folder.
@@ -99,6 +99,11 @@ def fixed_answer(body: bytes) -> Iterator[int]:
         thread.join()
 
 
+def needs(program: str) -> pytest.MarkDecorator:
+    """Skip a test where a program is not installed; on Debian `./run` installs it."""
+    return pytest.mark.skipif(_find(program) is None, reason=f"{program} is not installed")
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
@@ -108,10 +113,13 @@ def free_port() -> int:
 
 
 def _program(name: str) -> str:
-    path = which(name) or which(name, path="/usr/sbin:/sbin")
-    if path is None:
-        pytest.skip(f"{name} is not installed")
+    path = _find(name)
+    assert path is not None, f"{name} is not installed"
     return path
+
+
+def _find(name: str) -> str | None:
+    return which(name) or which(name, path="/usr/sbin:/sbin")
 
 
 @contextmanager

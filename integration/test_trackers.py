@@ -13,7 +13,7 @@ import trio
 from integration.conftest import StartCli
 from integration.plain_tor import PlainTor
 from integration.stock_client import StockClient, make_torrent
-from integration.stock_servers import fixed_answer, opentracker
+from integration.stock_servers import fixed_answer, needs, opentracker
 from integration.trees import assert_same_tree, make_tree
 from tor_control.config import TorConfig
 from tor_control.controller import Tor, open_tor
@@ -82,6 +82,7 @@ async def fetch(tor: Tor, source: Metainfo | Magnet, folder: Path, content: Path
     return torrent
 
 
+@needs("opentracker")
 async def test_opentracker_through_the_exit_and_as_an_onion(
     config: TorConfig, plain_tor: PlainTor, tmp_path: Path
 ) -> None:

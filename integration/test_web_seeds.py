@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from integration.plain_tor import PlainTor
-from integration.stock_servers import nginx
+from integration.stock_servers import needs, nginx
 from integration.trees import assert_same_tree, make_tree
 from tor_control.config import TorConfig
 from tor_control.controller import open_tor
@@ -22,6 +22,8 @@ from torrent_onion.engine.torrent_spec import TorrentSpec
 PATIENCE = 180.0
 """Seconds for a whole test, a tor of its own included."""
 MIB = 1 << 20
+
+pytestmark = needs("nginx")
 
 
 @pytest.fixture
