@@ -320,7 +320,16 @@ def test_too_many_pieces_are_refused_before_anything_is_hashed() -> None:
     ],
 )
 def test_chosen_piece_length(total: int, length: int) -> None:
-    assert choose_piece_length(total) == length
+    assert choose_piece_length([total], V1) == length
+
+
+@pytest.mark.parametrize("torrent_format", [V2, HYBRID])
+def test_small_files_are_not_padded_to_many_times_their_length(
+    torrent_format: TorrentFormat,
+) -> None:
+    assert choose_piece_length([100_000] * 20_000, torrent_format) == 128 * KIB
+    assert choose_piece_length([100_000] * 20_000, V1) == MIB
+    assert choose_piece_length([4096 * MIB], torrent_format) == 4 * MIB
 
 
 def test_nothing_identifies_the_maker(make_torrent: MakeTorrent) -> None:

@@ -1,6 +1,7 @@
 """The record of a partial download, and how far it is believed."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -108,9 +109,9 @@ async def test_what_the_record_vouches_for_is_not_hashed_again(
     checked: list[int] = []
 
     class Verifier(PieceVerifier):
-        def __call__(self, index: int, data: memoryview) -> bool:
+        def __call__(self, index: int, parts: Iterable[memoryview]) -> bool:
             checked.append(index)
-            return super().__call__(index, data)
+            return super().__call__(index, parts)
 
     monkeypatch.setattr(torrent_data, "PieceVerifier", Verifier)
     async with open_session(dial=network.dial) as session:

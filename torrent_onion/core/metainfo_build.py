@@ -52,14 +52,23 @@ class FileToShare:
     length: int
 
 
-def choose_piece_length(total: int) -> int:
+def choose_piece_length(file_lengths: Sequence[int], torrent_format: TorrentFormat) -> int:
     """Return the smallest power of two, 16 KiB to 16 MiB, that gives at most 2000 pieces.
 
+    Where every file begins a piece of its own (version 2 and hybrid) it may be one more for each
+    file: larger pieces would save few of those, and a hybrid torrent hashes the padding after each.
+
     Args:
-        total: Bytes of all files.
+        file_lengths: Bytes of each file.
+        torrent_format: What the length is for.
     """
+    aligned = torrent_format is not TorrentFormat.V1
+    total = sum(file_lengths)
+    most = TARGET_PIECES + (len(file_lengths) if aligned else 0)
     length = MIN_PIECE_LENGTH
     while length < MAX_CHOSEN_PIECE_LENGTH and total > TARGET_PIECES * length:
+        if aligned and sum(-(-each // length) for each in file_lengths) <= most:
+            break
         length *= 2
     return length
 

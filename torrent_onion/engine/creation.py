@@ -70,7 +70,9 @@ async def create_torrent(
     path = await threads.run(path.resolve)
     look = partial(scan, path, include_hidden=include_hidden, exclude=exclude)
     found = await threads.run(look)
-    piece_length = piece_length or choose_piece_length(sum(file.length for file in found.files))
+    piece_length = piece_length or choose_piece_length(
+        [file.length for file in found.files], torrent_format
+    )
     is_single_file = await threads.run(path.is_file)
     entries = plan_files(path.name, found.files, piece_length, torrent_format)
     layout = make_layout(entries, piece_length, torrent_format)

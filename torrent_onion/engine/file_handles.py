@@ -70,13 +70,7 @@ class FileHandles:
         Raises:
             OSError: The file cannot be opened, or created where writing.
         """
-        with self._lock:
-            descriptor = self._open.get(index)
-            if descriptor is None:
-                descriptor = self._open_below_root(index, make=make)
-                self._open[index] = descriptor
-            self._open.move_to_end(index)
-            self._users[index] = self._users.get(index, 0) + 1
+        descriptor = self._take(index, make=make)
         try:
             yield descriptor
         finally:
@@ -84,7 +78,25 @@ class FileHandles:
                 self._users[index] -= 1
                 if not self._users[index]:
                     del self._users[index]
-                self._close_surplus()
+                if len(self._open) > MAX_OPEN_FILES:
+                    self._close_surplus()
+
+    def _take(self, index: int, *, make: bool) -> int:
+        with self._lock:
+            if index in self._open:
+                return self._used(index)
+        fresh = self._open_below_root(index, make=make)  # unlocked: others go on meanwhile
+        with self._lock:
+            if index in self._open:  # another thread was faster
+                os.close(fresh)
+            else:
+                self._open[index] = fresh
+            return self._used(index)
+
+    def _used(self, index: int) -> int:
+        self._open.move_to_end(index)
+        self._users[index] = self._users.get(index, 0) + 1
+        return self._open[index]
 
     def close(self) -> None:
         """Close every descriptor; they open again when needed."""

@@ -1,6 +1,5 @@
 """Hash content for a new torrent, on all cores, in one pass over the disk."""
 
-import hashlib
 from dataclasses import dataclass
 
 from torrent_onion.core.merkle import piece_root
@@ -10,9 +9,9 @@ from torrent_onion.engine.checking import Progress
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.parallel import for_each_batch
 from torrent_onion.engine.piece_files import PieceFiles
-from torrent_onion.engine.verification import hash_blocks
+from torrent_onion.engine.verification import PieceDigest
 
-_BATCH_BYTES = 8 << 20
+_BATCH_BYTES = 16 << 20
 """Bytes hashed for each hop to a thread."""
 
 
@@ -45,29 +44,27 @@ class PieceHasher:
         self._want_v1 = torrent_format is not TorrentFormat.V2
         self._want_v2 = torrent_format is not TorrentFormat.V1
 
-    def hash(self, pieces: range) -> PieceHashes:
-        """Read and hash some pieces.
+    def hash(self, pieces: range, buffer: memoryview) -> PieceHashes:
+        """Read and hash some pieces, with a buffer to use.
 
         Raises:
             StorageError: A file cannot be read, or became shorter.
         """
         v1, v2 = bytearray(), bytearray()
         for index in pieces:
-            data = self._files.read(index, 0, self._layout.piece_size(index))
-            if self._want_v1:
-                v1 += hashlib.sha1(data, usedforsecurity=False).digest()
+            # Pieces of v2 torrents are aligned to files: what follows the first file is padding.
+            span = self._layout.spans(index, 0, self._layout.piece_size(index))[0]
+            tree_length = span.length if self._want_v2 else 0
+            digest = PieceDigest(v1=self._want_v1, tree_length=tree_length)
+            digest.update_all(self._files.read_through(index, buffer))
+            v1 += digest.v1
             if self._want_v2:
-                v2 += self._tree_hash(index, memoryview(data))
+                v2 += piece_root(
+                    digest.leaves,
+                    file_length=self._lengths[span.file],
+                    piece_length=self._layout.piece_length,
+                )
         return PieceHashes(bytes(v1), bytes(v2))
-
-    def _tree_hash(self, index: int, data: memoryview) -> bytes:
-        # Pieces of v2 torrents are aligned to files: what follows the first file is padding.
-        span = self._layout.spans(index, 0, len(data))[0]
-        return piece_root(
-            hash_blocks(data[: span.length]),
-            file_length=self._lengths[span.file],
-            piece_length=self._layout.piece_length,
-        )
 
 
 async def hash_all_pieces(

@@ -1,8 +1,9 @@
 """Spread numbered work over the disk threads, with progress."""
 
+import os
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -10,29 +11,37 @@ from torrent_onion.engine.disk_threads import DiskThreads
 
 T = TypeVar("T")
 
+CHUNK: Final = 1 << 20
+"""Bytes read and hashed at a time: enough for the disk, and still in the processor's cache."""
+
+_WORKERS: Final = os.cpu_count() or 1
+"""As many as hash at once; the kernel reads ahead meanwhile, so none is needed to wait for it."""
+
 
 async def for_each_batch(
     threads: DiskThreads,
     count: int,
     batch: int,
-    work: Callable[[range], T],
+    work: Callable[[range, memoryview], T],
     done: Callable[[range, T], None],
 ) -> None:
-    """Call ``work(range)`` in threads for all of ``range(count)``, ``batch`` numbers at a time.
+    """Call ``work(range, buffer)`` in threads for all of ``range(count)``, ``batch`` at a time.
 
+    The buffer of ``CHUNK`` bytes is the worker's own, used again for each batch.
     ``done`` is called in the event loop, one batch after another, in the order in which they end.
     The first error ends the rest and is raised; cancelling waits for the batches under way.
     """
     starts = iter(range(0, count, batch))
 
     async def worker() -> None:
+        buffer = memoryview(bytearray(CHUNK))
         for start in starts:
             part = range(start, min(start + batch, count))
-            done(part, await threads.run(partial(work, part)))
+            done(part, await threads.run(partial(work, part, buffer)))
 
     try:
         async with trio.open_nursery() as nursery:
-            for _ in range(threads.width):
+            for _ in range(min(_WORKERS, threads.width)):
                 nursery.start_soon(worker)
     except BaseExceptionGroup as group:
         raise first_error(group) from None

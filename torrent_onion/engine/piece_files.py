@@ -5,10 +5,10 @@ is never written.
 """
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 from torrent_onion.core.piece_layout import FileSpan, PieceLayout
-from torrent_onion.engine.disk_errors import disk_errors
+from torrent_onion.engine.disk_errors import disk_errors, storage_error
 from torrent_onion.engine.file_handles import FileHandles
 from torrent_onion.engine.placement import Placement
 from torrent_onion.errors import StorageError
@@ -63,6 +63,18 @@ class PieceFiles:
                 self._read_span(span, part)
             done += span.length
 
+    def read_through(self, index: int, buffer: memoryview) -> Iterator[memoryview]:
+        """Read a piece from its beginning, each part into the same buffer: use it, then go on.
+
+        Raises:
+            DataMissingError, StorageError: As ``read``.
+        """
+        size = self._layout.piece_size(index)
+        for begin in range(0, size, len(buffer)):
+            part = buffer[: size - begin]
+            self.read_into(index, begin, part)
+            yield part
+
     def write(self, index: int, data: memoryview) -> None:
         """Write a verified piece: the parts that lie in finished files are there already.
 
@@ -99,19 +111,20 @@ class PieceFiles:
         return self._read_only is None or file in self._read_only
 
     def _read_span(self, span: FileSpan, into: memoryview) -> None:
-        path = self.handles.path(span.file)
         try:
-            with disk_errors(path), self.handles.lease(span.file) as fd:
-                done = 0
+            with self.handles.lease(span.file) as fd:
+                done = os.preadv(fd, [into], span.offset)
                 while done < span.length:
                     n = os.preadv(fd, [into[done:]], span.offset + done)
                     if n == 0:
+                        path = self.handles.path(span.file)
                         raise DataMissingError(f"{path} is shorter than it was. Share it again.")
                     done += n
-        except StorageError as error:
-            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-                raise DataMissingError(str(error)) from error
-            raise
+        except OSError as error:
+            reason = storage_error(error, self.handles.path(span.file))
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise DataMissingError(str(reason)) from error
+            raise reason from error
 
     def _write_span(self, span: FileSpan, data: memoryview) -> None:
         path = self.handles.path(span.file)

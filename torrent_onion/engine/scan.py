@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torrent_onion.core.metainfo_build import FileToShare
 from torrent_onion.core.path_patterns import fits
-from torrent_onion.engine.disk_errors import disk_errors
+from torrent_onion.engine.disk_errors import disk_errors, storage_error
 from torrent_onion.errors import PathError
 
 _DROPPINGS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "__macosx"})
@@ -68,7 +68,7 @@ class _Walk:
     def folder(self, path: Path, above: tuple[str, ...]) -> None:
         for entry in _sorted_entries(path):
             inside = (*above, _text(entry.name))
-            if fits(inside, self._exclude):
+            if self._exclude and fits(inside, self._exclude):
                 continue
             reason = self._reason_to_leave_out(entry)
             if reason:
@@ -76,9 +76,7 @@ class _Walk:
             elif entry.is_dir(follow_symlinks=False):
                 self.folder(Path(entry.path), inside)
             else:
-                with disk_errors(Path(entry.path)):
-                    size = entry.stat(follow_symlinks=False).st_size
-                self.files.append(FileToShare(inside, size))
+                self.files.append(FileToShare(inside, _size(entry)))
 
     def _reason_to_leave_out(self, entry: os.DirEntry[str]) -> str | None:
         if entry.is_symlink():
@@ -93,6 +91,13 @@ class _Walk:
         if name in _DROPPINGS or name.endswith(_DROPPING_SUFFIXES):
             return "left by a desktop or an editor"
         return None
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError as error:
+        raise storage_error(error, Path(entry.path)) from error
 
 
 def _sorted_entries(path: Path) -> Iterator[os.DirEntry[str]]:

@@ -5,7 +5,7 @@ hop to a thread; a file gets its final name only when the whole torrent is compl
 """
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from torrent_onion.core.metainfo import Info
 from torrent_onion.engine.disk_errors import disk_errors
@@ -15,8 +15,8 @@ from torrent_onion.engine.placement import Placement, rename_new
 from torrent_onion.engine.read_cache import ReadCache
 from torrent_onion.engine.verification import hash_blocks
 
-VerifyPiece = Callable[[int, memoryview], bool]
-"""``verify(index, data)``: is this the piece? Called in threads."""
+VerifyPiece = Callable[[int, Iterable[memoryview]], bool]
+"""``verify(index, parts)``: is this, joined, the piece? Called in threads."""
 
 
 class Storage:
@@ -74,7 +74,7 @@ class Storage:
 
         def verify_and_write() -> bool:
             view = memoryview(data)
-            if not self._verify(index, view):
+            if not self._verify(index, [view]):
                 return False
             self._files.write(index, view)
             return True
@@ -106,8 +106,8 @@ class Storage:
 
         return await self._threads.run(read_and_hash)
 
-    def check_now(self, index: int) -> bool:
-        """Is the piece on disk the right one? Blocks: call it in a thread.
+    def check_now(self, index: int, buffer: memoryview) -> bool:
+        """Is the piece on disk the right one? Blocks: call it in a thread, with a buffer to use.
 
         A file that is missing or too short is not an error here: its pieces are simply not there.
 
@@ -115,10 +115,9 @@ class Storage:
             StorageError: The disk cannot be read.
         """
         try:
-            data = self._files.read(index, 0, self._layout.piece_size(index))
+            return self._verify(index, self._files.read_through(index, buffer))
         except DataMissingError:
             return False
-        return self._verify(index, memoryview(data))
 
     async def make_root(self) -> None:
         """Make the folder that everything goes into, if it is not there.

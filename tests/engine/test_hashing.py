@@ -1,0 +1,62 @@
+"""Content is hashed part after part: no piece is in memory as a whole."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+
+from torrent_onion.core.merkle import piece_root, root_of_piece_layer
+from torrent_onion.core.metainfo import TorrentFormat
+from torrent_onion.core.piece_layout import BLOCK_SIZE
+from torrent_onion.engine.checking import no_progress
+from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.parallel import CHUNK
+from torrent_onion.engine.verifying import check_data
+
+PIECE = 2 * CHUNK
+LENGTH = 2 * PIECE + CHUNK + BLOCK_SIZE + 1
+DATA = random.Random(6).randbytes(LENGTH)
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Path:
+    path = tmp_path / "content"
+    path.write_bytes(DATA)
+    return path
+
+
+def damage(path: Path, place: int) -> None:
+    data = bytearray(DATA)
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+async def test_a_piece_longer_than_the_buffer_is_hashed_whole(content: Path) -> None:
+    made = await create_torrent(content, torrent_format=TorrentFormat.HYBRID, piece_length=PIECE)
+    pieces = [DATA[begin : begin + PIECE] for begin in range(0, LENGTH, PIECE)]
+    info = made.metainfo.info
+    assert info.piece_hashes == b"".join(hashlib.sha1(piece).digest() for piece in pieces)
+    layer = b"".join(
+        piece_root(
+            b"".join(
+                hashlib.sha256(piece[begin : begin + BLOCK_SIZE]).digest()
+                for begin in range(0, len(piece), BLOCK_SIZE)
+            ),
+            file_length=LENGTH,
+            piece_length=PIECE,
+        )
+        for piece in pieces
+    )
+    assert info.files[0].pieces_root == root_of_piece_layer(layer, PIECE)
+
+
+@pytest.mark.parametrize("torrent_format", TorrentFormat)
+@pytest.mark.parametrize("place", [0, CHUNK, PIECE - 1, LENGTH - 1])
+async def test_one_wrong_byte_is_found_wherever_it_is(
+    content: Path, torrent_format: TorrentFormat, place: int
+) -> None:
+    made = await create_torrent(content, torrent_format=torrent_format, piece_length=PIECE)
+    assert not (await check_data(made.metainfo, content, progress=no_progress)).bad
+    damage(content, place)
+    assert (await check_data(made.metainfo, content, progress=no_progress)).bad == (content,)
