@@ -72,7 +72,8 @@ def main(file: str, old: str, new: str, test: str) -> int:
     if not change(file, old, new):
         return NOT_FOUND
     os.environ[CHANGE] = json.dumps([file, old, new])
-    arguments = ["-q", "-x", "-p", "no:cacheprovider", "--tb=line", str(ROOT / test)]
+    plugins = ["-p", "no:cacheprovider", "-p", "pytest_trio.plugin", "-p", "pytest_timeout"]
+    arguments = ["-q", "-x", "--tb=line", *plugins, str(ROOT / test)]
     return int(pytest.main(arguments))
 
 

@@ -73,13 +73,13 @@ def test_the_keeper_comes_first_and_ends_last(
 
 
 def test_sockets_have_a_place_where_the_state_folder_has_none(
-    state: Path, guard: FakeGuard, keeper: FakeKeeper, tmp_path: Path
+    state: Path, guard: FakeGuard, keeper: FakeKeeper, short_path: Path
 ) -> None:
-    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    environment = {"XDG_RUNTIME_DIR": str(short_path)}
     long = state.with_name("long")
     with given_up(config(long, environment=environment), []) as changed:
         assert changed.sockets is not None
-        assert changed.sockets.parent == tmp_path
+        assert changed.sockets.parent == short_path
         assert guard.folders == [long, changed.sockets]
         assert keeper.removes == [changed.sockets]
 

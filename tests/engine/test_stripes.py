@@ -46,7 +46,7 @@ async def test_circuits_to_one_peer(
     circuits: int,
     expected: int,
 ) -> None:
-    mock_clock.rate = 10  # threads are real, so the clock cannot jump
+    mock_clock.rate = 30  # threads are real, so the clock cannot jump
     content = tmp_path / "seed" / "large.bin"
     content.parent.mkdir()
     content.write_bytes(bytes(6 << 20))

@@ -233,8 +233,11 @@ async def test_a_file_that_vanishes_while_it_is_shared_ends_its_torrent_only(
                 shared_path=other,
             )
         )
-        with trio.move_on_after(5):
-            await fetch(network, TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
+        async with trio.open_nursery() as nursery:
+            spec = TorrentSpec(metainfo, tmp_path / "get", peers=(address,))
+            nursery.start_soon(fetch, network, spec)
+            await session.torrents[0].ended.wait()
+            nursery.cancel_scope.cancel()
         assert session.torrents[0].state is TorrentState.FAILED
         assert "second.bin" in str(session.torrents[0].statistics().error)
         assert kept.state is TorrentState.SEEDING

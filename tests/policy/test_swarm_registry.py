@@ -278,19 +278,19 @@ class TestKeeping:
             SwarmRegistry().restore(replace(good, **changes), 0, NOW)  # type: ignore[arg-type]  # any field
 
 
-def test_a_hundred_thousand_peers_take_little_memory() -> None:
+def test_many_peers_take_little_memory() -> None:
     """In all kinds of swarms: a million must fit into 1 GiB, with much room left."""
     rng = Random(1)
     registry = SwarmRegistry()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for number in range(100_000):
+        for number in range(20_000):
             swarm = rng.randrange(1 + number // 50)
             peer = SwarmPeer(rng.randbytes(34), is_proven=True)
             registry.join(torrent(swarm), peer, NOW, is_seed=number % 3 == 0)
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert registry.statistics().onions == 100_000
-    assert (after - before) / 100_000 < 200  # about 80 measured, torrents of 50 peers on average
+    assert registry.statistics().onions == 20_000
+    assert (after - before) / 20_000 < 200  # about 80 measured, torrents of 50 peers on average

@@ -82,9 +82,9 @@ def test_sockets_are_in_the_state_folder_if_its_path_is_short_and_plain() -> Non
     assert not has_room_for_sockets(Path("/Users/somebody/Library/Application Support/x"))
 
 
-def test_sockets_are_elsewhere_if_it_is_not(tmp_path: Path) -> None:
-    folder = make_socket_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
-    assert folder.parent == tmp_path
+def test_sockets_are_elsewhere_if_it_is_not(short_path: Path) -> None:
+    folder = make_socket_folder({"XDG_RUNTIME_DIR": str(short_path)})
+    assert folder.parent == short_path
     assert folder.stat().st_mode & 0o777 == 0o700
 
 

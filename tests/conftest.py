@@ -1,0 +1,14 @@
+"""Fixtures for the tests of both packages."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for Unix sockets, whose paths have little room: `tmp_path` can be too long."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
