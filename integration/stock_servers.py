@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -71,7 +71,9 @@ def nginx(root: Path, folder: Path, *, has_ranges: bool = True) -> Iterator[int]
 
 
 @contextmanager
-def fixed_answer(body: bytes) -> Iterator[int]:
+def fixed_answer(
+    body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Iterator[int]:
     """Say the same to everybody.
 
     Yields:
@@ -80,7 +82,9 @@ def fixed_answer(body: bytes) -> Iterator[int]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

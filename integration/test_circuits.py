@@ -20,6 +20,7 @@ from tor_control.private_network import PrivateNetwork
 from tor_control.tor_stream import TorStream
 from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import PeerAddress
+from torrent_onion.core.metainfo import TorrentFormat
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.torrent_spec import TorrentSpec
@@ -133,3 +134,44 @@ async def test_no_two_purposes_share_a_circuit(tor_network: PrivateNetwork, tmp_
     assert set(used) <= watch.circuits.keys()
     carried = [circuit for circuits in watch.circuits.values() for circuit in circuits]
     assert len(set(carried)) == len(carried), "a circuit carried two purposes"
+
+
+async def test_torrents_that_end_together_share_no_circuit(
+    tor_network: PrivateNetwork, tmp_path: Path
+) -> None:
+    """They tell one tracker that they stop; it cannot see that one program does."""
+    config = TorConfig(where="launch", state=tmp_path / "state", extra_torrc=tor_network.torrc)
+    told: dict[str, list[str]] = {"started": [], "stopped": []}
+    all_started = trio.Event()
+
+    async def track(stream: TorStream) -> None:
+        request = (await stream.receive_some(65536)).decode("ascii")
+        [event] = re.findall(r"event=(\w+)", request)
+        told[event].append(request.split(" ")[1])
+        await stream.send_all(answer(encode({b"interval": 1800, b"peers": b""})))
+        if len(told["started"]) == 2:
+            all_started.set()
+
+    with trio.fail_after(PATIENCE):
+        async with (
+            open_tor(config, lambda _: None) as theirs,
+            open_tor(config, lambda _: None) as ours,
+            served(theirs, track) as onion,
+        ):
+            url = f"http://{onion.address}:{onion.port}/announce"
+            with watch_streams(ours) as watch:
+                async with open_session(dial=ours.dial) as session:
+                    for name in ("one", "two"):
+                        content = tmp_path / name
+                        content.write_bytes(name.encode() * 1000)
+                        created = await create_torrent(content, torrent_format=TorrentFormat.V1)
+                        metainfo = replace(created.metainfo, trackers=((url,),))
+                        session.add(TorrentSpec(metainfo, tmp_path, shared_path=content))
+                    await all_started.wait()
+    assert len(told["stopped"]) == 2
+    for field_ in ("info_hash", "peer_id", "key"):
+        values = [re.findall(rf"[?&]{field_}=([^&]*)", target) for target in told["stopped"]]
+        assert values[0] != values[1], field_
+    assert len(watch.circuits) == 2
+    one, two = watch.circuits.values()
+    assert not one & two

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -176,11 +177,30 @@ def test_what_a_killed_process_left_is_removed_by_the_next(
 
 def test_check_says_what_is_on(start_cli: StartCli) -> None:
     check = start_cli("check")
-    layers_of(check)
     step = check.wait_event("check", where=lambda event: event["step"] == "guard")
     assert step["ok"]
     assert "Python audit hook" in step["detail"]
     assert check.wait() == 0
+    assert_nothing_was_refused(check)
+
+
+@pytest.mark.parametrize("runs_already", [False, True])
+def test_check_tries_what_must_not_work(
+    tor_network: PrivateNetwork, start_cli: StartCli, tmp_path: Path, *, runs_already: bool
+) -> None:
+    """With a tor of our own, and with one that is reached over TCP."""
+    with ExitStack() as stack:
+        place = "launch"
+        if runs_already:
+            lines = "ControlPort 127.0.0.1:auto\nSocksPort 127.0.0.1:auto\n"
+            tor = stack.enter_context(running_tor(tor_network, tmp_path / "tor", lines))
+            place = f"tcp:127.0.0.1:{tor.port('Control')}"
+        check = start_cli("check", "--leaks", tor=place)
+        assert check.wait() == 0
+    leaks = {event["attempt"]: event for event in check.events if event["event"] == "leak"}
+    assert len(leaks) == 21
+    assert all(leak["refused"] for leak in leaks.values())
+    assert all(event["ok"] for event in check.events if event["event"] == "check")
     assert_nothing_was_refused(check)
 
 

@@ -205,6 +205,30 @@ CASES: tuple[Case, ...] = (
         REQUESTS,
     ),
     Case(
+        "key= links trackers: trackerid",
+        "torrent_onion/policy/announce_schedule.py",
+        "        tracker.tracker_id = reply.tracker_id or tracker.tracker_id\n",
+        "        for tracker in self._trackers:\n"
+        "            tracker.tracker_id = reply.tracker_id or tracker.tracker_id\n",
+        "tests/policy/test_announce_schedule.py"
+        "::test_a_tracker_id_goes_back_to_its_own_tracker_only",
+    ),
+    Case(
+        "external ip",
+        TRACKER,
+        '        warning=_text(reply, b"warning message"),',
+        '        warning=_text(reply, b"external ip") or _text(reply, b"warning message"),',
+        "tests/protocol/test_tracker.py::TestAnnounceReply",
+    ),
+    Case(
+        "yourip",
+        EXTENSIONS,
+        '        stripe = get_bytes(values, b"stripe") or b""\n',
+        '        stripe = get_bytes(values, b"stripe") or \\\n'
+        '            4 * (get_bytes(values, b"yourip") or b"")\n',
+        "tests/protocol/test_extensions.py",
+    ),
+    Case(
         "HTTP: from an onion to the clearnet",
         HTTP,
         "    if url.is_onion and not target.is_onion:\n",
@@ -377,10 +401,20 @@ CASES: tuple[Case, ...] = (
     Case(
         "The process itself: nothing is read before",
         "torrent_onion/cli/tor_session.py",
-        "            guarding.arm(event, ui)\n            have_read.append(read())\n",
-        "            have_read.append(read())\n            guarding.arm(event, ui)\n",
+        "            guarding.arm(event)\n            guarding.tell_layers(ui)\n"
+        "            have_read",
+        "            have_read",
         "tests/cli/test_getting.py"
         "::test_nothing_of_a_stranger_is_looked_into_before_the_guard_is_armed",
+    ),
+    Case(
+        "The process itself: nothing is read before, by a tracker",
+        "torrent_onion/cli/tracking.py",
+        "        open_tor_for(config, ui) as tor,\n        _open_memory("
+        "files.database, registry) as database,",
+        "        _open_memory(files.database, registry) as database,\n"
+        "        open_tor_for(config, ui) as tor,",
+        "tests/cli/test_tracking.py::TestFiles",
     ),
     Case(
         "The process itself: the keeper keeps no power beside another's tor",

@@ -15,7 +15,7 @@ from tor_control.errors import TorLaunchFailed
 from tor_control.events import Connected
 from tor_control.guard import Layer, LayerStatus
 from torrent_onion.cli import guarding
-from torrent_onion.cli.guarding import arm, given_up, in_words, report_refusals
+from torrent_onion.cli.guarding import arm, given_up, in_words, report_refusals, tell_layers
 from torrent_onion.cli.ui import JsonUi, PlainUi
 
 HOOK = LayerStatus(Layer.AUDIT_HOOK, active=True)
@@ -139,7 +139,8 @@ CONNECTED = Connected(
 def test_programs_read_the_layers(guard: FakeGuard) -> None:
     guard.layers = (HOOK, NO_FILES)
     out = StringIO()
-    arm(CONNECTED, JsonUi(out, StringIO()))
+    arm(CONNECTED)
+    tell_layers(JsonUi(out, StringIO()))
     assert guard.endpoints == CONNECTED.endpoints
     assert guard.listens_on_loopback
     assert json.loads(out.getvalue()) == {
@@ -158,7 +159,8 @@ def test_programs_read_the_layers(guard: FakeGuard) -> None:
 def test_people_read_a_line(guard: FakeGuard) -> None:
     guard.layers = (HOOK, SECCOMP)
     out, err = StringIO(), StringIO()
-    arm(CONNECTED, PlainUi(out, err))
+    arm(CONNECTED)
+    tell_layers(PlainUi(out, err))
     assert out.getvalue() == ""
     assert err.getvalue() == "Guard: Python audit hook, seccomp (TCP is left open for Tor).\n"
 

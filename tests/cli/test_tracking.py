@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from tests.engine.helpers import MemoryListener, stream_pair
 from tor_control.config import TorConfig
+from tor_control.errors import TorError, TorNotFound
 from tor_control.onion_address import OnionKey
 from tor_control.onion_service import ServiceLimits
 from torrent_onion.cli import tracking
@@ -40,6 +41,7 @@ class FakeTor:
 
     onions: list[FakeOnion] = field(default_factory=list)
     limits: ServiceLimits | None = None
+    error: TorError | None = None
 
     @asynccontextmanager
     async def publish(
@@ -58,6 +60,8 @@ def tor(monkeypatch: pytest.MonkeyPatch) -> FakeTor:
     @asynccontextmanager
     async def open_tor_for(config: TorConfig, ui: Ui) -> AsyncIterator[FakeTor]:
         del config, ui
+        if fake.error is not None:
+            raise fake.error
         yield fake
 
     monkeypatch.setattr(tracking, "open_tor_for", open_tor_for)
@@ -185,6 +189,19 @@ class TestFiles:
             files = TrackerFiles(database=tmp_path / "db")
             await run_for(1, files, JsonUi(StringIO(), StringIO()))
         assert names(tmp_path) == ["db"]
+
+    async def test_a_database_is_read_only_after_tor_is_there_and_with_it_the_guard(
+        self, tor: FakeTor, tmp_path: Path
+    ) -> None:
+        """Its bytes are strangers': tor is refused here, so nothing may have touched it."""
+        tor.error = TorNotFound()
+        with pytest.raises(TorNotFound):
+            await track(
+                TrackerFiles(database=tmp_path / "db"),
+                TorConfig(state=Path()),
+                JsonUi(StringIO(), StringIO()),
+            )
+        assert names(tmp_path) == []
 
 
 class TestAllowList:

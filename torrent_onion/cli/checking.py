@@ -121,7 +121,7 @@ class _Watcher:
             checklist.ok(Step.FOUND, origin)
             checklist.ok(Step.VERSION, event.version)
             checklist.ok(Step.CONTROL, event.place)
-            guarding.arm(event, checklist.ui)
+            guarding.arm(event)
             checklist.ok(Step.GUARD, guarding.active_layers())
         elif not isinstance(event, Connected):
             show_tor_event(checklist.ui, event)

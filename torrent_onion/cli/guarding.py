@@ -1,7 +1,7 @@
 """What this process gives up, and when (``tor_control/guard.py`` does it).
 
 Before there is a thread: :func:`given_up`. When Tor is connected, and before a byte from strangers
-is read: :func:`arm`. At the end: :func:`report_refusals`.
+is read: :func:`arm`, and :func:`tell_layers`. At the end: :func:`report_refusals`.
 """
 
 import logging
@@ -69,9 +69,13 @@ def _attaches_to_unix(config: TorConfig) -> bool:
     return config.where == "auto" and isinstance(named, UnixEndpoint)
 
 
-def arm(event: Connected, ui: Ui) -> None:
-    """Close every way but the one to this Tor, and say what holds it closed."""
+def arm(event: Connected) -> None:
+    """Close every way but the one to this Tor."""
     GUARD.arm(event.endpoints, listens_on_loopback=event.listens_on_loopback)
+
+
+def tell_layers(ui: Ui) -> None:
+    """Say what holds every other way closed."""
     layers = GUARD.statistics().layers
     ui.guard(
         {

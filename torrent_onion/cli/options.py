@@ -92,7 +92,10 @@ _OUTPUT = (
     click.option("--json", "json_lines", is_flag=True, help="Print one JSON object a line."),
     click.option("-q", "--quiet", is_flag=True, help="Print results and errors only."),
     click.option(
-        "-v", "--verbose", count=True, help="Log on stderr, without names; twice logs more."
+        "-v",
+        "--verbose",
+        count=True,
+        help="Log on stderr; lines with a time are safe to share. Twice logs more.",
     ),
 )
 

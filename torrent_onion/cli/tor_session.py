@@ -41,7 +41,8 @@ async def open_tor_and_read(
     def on_event(event: TorEvent) -> None:
         show_tor_event(ui, event)
         if isinstance(event, Connected):
-            guarding.arm(event, ui)
+            guarding.arm(event)
+            guarding.tell_layers(ui)
             have_read.append(read())
 
     try:

@@ -72,8 +72,8 @@ async def track(files: TrackerFiles, config: TorConfig, ui: Ui) -> None:
     key = lasting.key if lasting else None
     registry = SwarmRegistry(allowed, keep_changes=files.database is not None)
     async with (
-        _open_memory(files.database, registry) as database,
         open_tor_for(config, ui) as tor,
+        _open_memory(files.database, registry) as database,  # strangers' bytes: guarded by now
         tor.publish(key=key, port=port, limits=LIMITS) as onion,
     ):
         url = announce_url(onion.address, onion.port)
