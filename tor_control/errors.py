@@ -31,6 +31,7 @@
 No text holds a host name, an onion address or an isolation token: texts reach logs and bug reports.
 """
 
+from errno import ENETDOWN
 from typing import ClassVar
 
 
@@ -187,6 +188,7 @@ class DialCut(DialError, TorLost):
     """All traffic is stopped, because Tor is gone or the program ends."""
 
     text = "Tor is gone, so nothing is dialled; the program goes on when Tor is back."
+    errno = ENETDOWN  # whoever is handed ``dial`` and knows no Tor reads that
 
 
 class DialTimeout(DialError):
@@ -199,6 +201,7 @@ class SocksUnavailable(DialError):
     """Nothing answers at tor's SOCKS port, or it closed the connection without a word."""
 
     text = "Tor's SOCKS port does not answer; check that Tor still runs."
+    errno = ENETDOWN
 
 
 class SocksProtocolViolation(DialError):

@@ -1,6 +1,7 @@
 """Scan, file handles, read cache: the small parts around storage."""
 
 import os
+import threading
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -84,6 +85,26 @@ def test_no_planted_link_leads_out_of_the_root(tmp_path: Path, planted: str) -> 
     ):
         pass
     assert list(outside.iterdir()) == []
+
+
+def test_who_opens_a_file_while_it_is_renamed_waits_for_its_new_name(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"data")
+    handles = FileHandles(tmp_path, [PurePosixPath("old")])
+    read: list[bytes] = []
+
+    def upload() -> None:
+        with handles.lease(0) as fd:
+            read.append(os.pread(fd, 4, 0))
+
+    thread = threading.Thread(target=upload)
+    with handles.renaming([PurePosixPath("new")]):
+        (tmp_path / "old").rename(tmp_path / "new")
+        thread.start()
+        thread.join(0.1)  # it has looked for the old name by then, or looks for the new one later
+        assert read == []
+    thread.join()
+    assert read == [b"data"]
+    handles.close()
 
 
 def test_a_file_that_is_only_read_is_never_made(tmp_path: Path) -> None:

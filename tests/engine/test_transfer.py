@@ -1,5 +1,6 @@
 """Whole transfers between sessions of ours over a network in memory."""
 
+import errno
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +19,9 @@ from torrent_onion.engine.resume import RESUME_SUFFIX, UNKNOWN_STAMP, Resume, sa
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.statistics import TorrentState
 from torrent_onion.engine.torrent_spec import TorrentSpec
+from torrent_onion.engine.transport import PeerStream
 from torrent_onion.errors import StorageError
+from torrent_onion.policy.peer_pool import Source
 
 PIECE = 32768
 
@@ -217,6 +220,60 @@ async def test_each_torrent_has_an_isolation_of_its_own(
     tokens = [isolation for _, isolation in network.dialled]
     assert len(tokens) == len(set(tokens)) == 2
     assert all(len(token) >= 32 for token in tokens)
+
+
+async def test_a_bug_ends_one_torrent_only(
+    network: MemoryNetwork,
+    make_content: ContentMaker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = make_content(tmp_path / "seed")
+    other = make_content(tmp_path / "other")
+    async with seeding(network, content) as (_, _, session):
+        metainfo = (await create_torrent(other, piece_length=2 * PIECE)).metainfo
+        kept = session.add(TorrentSpec(metainfo, other.parent, shared_path=other))
+        await kept.wait_complete()
+        broken = session.torrents[0]
+
+        def stumble(now: float) -> None:
+            raise ZeroDivisionError(now)
+
+        monkeypatch.setattr(broken, "drop_stalled", stumble)
+        with trio.fail_after(10):
+            await broken.ended.wait()
+        assert broken.state is TorrentState.FAILED
+        assert "error in this program" in (broken.statistics().error or "")
+        assert kept.state is TorrentState.SEEDING
+
+
+async def test_without_a_network_nobody_has_failed(
+    network: MemoryNetwork,
+    make_content: ContentMaker,
+    tmp_path: Path,
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """A tracker's name is given up after four failures, but these are not its own."""
+    mock_clock.rate = 100  # threads are real, so the clock cannot jump
+    content = make_content(tmp_path / "seed")
+    failures = 0
+
+    async def dial(host: str, port: int, isolation: str) -> PeerStream:
+        nonlocal failures
+        if failures < 6:
+            failures += 1
+            raise OSError(errno.ENETDOWN, "no network")
+        return await network.dial(host, port, isolation)
+
+    async with (
+        seeding(network, content) as (metainfo, address, _),
+        open_session(dial=dial) as session,
+    ):
+        torrent = session.add(TorrentSpec(metainfo, tmp_path / "get"))
+        torrent.add_candidates([address], Source.TRACKER)
+        with trio.fail_after(600):
+            await torrent.wait_complete()
+    assert failures == 6
 
 
 async def test_a_file_that_vanishes_while_it_is_shared_ends_its_torrent_only(

@@ -204,14 +204,14 @@ def test_whoever_answers_but_is_no_peer_has_failed(pool: PeerPool) -> None:
     assert pool.next_to_dial(10_000.0) is None
 
 
-def test_all_are_tried_again_when_tor_is_back(pool: PeerPool) -> None:
-    pool.add(peers(range(5)), Source.USER)
-    pool.add(peers(range(10, 15)), "tracker:1")
-    for n in range(3):
-        fail_all(pool, 1000.0 * n)
-    assert fail_all(pool, 2001.0) == []
-    pool.retry_now()
-    assert set(fail_all(pool, 2001.0)) == set(peers([*range(5), *range(10, 15)]))
+def test_who_could_not_be_dialled_for_want_of_a_network_is_not_given_up(pool: PeerPool) -> None:
+    pool.add([GOOD], "pex:1")
+    for n in range(100):
+        assert pool.next_to_dial(3.0 * n) == GOOD
+        assert pool.next_to_dial(3.0 * n) is None
+        pool.postponed(GOOD, 3.0 * (n + 1))
+        assert pool.next_to_dial(3.0 * n + 2) is None
+    assert pool.next_to_dial(300.0) == GOOD
 
 
 # Who is first.
@@ -387,7 +387,7 @@ def test_whatever_happens_the_rules_hold(data: st.DataObject) -> None:
     sources = ["user", "tracker:1", "tracker:2", "handshake:1", "pex:1", "pex:2"]
     for _ in range(data.draw(st.integers(1, 60))):
         now += data.draw(st.sampled_from([0.0, 1.0, 100.0]))
-        action = data.draw(st.sampled_from(["add", "dial", "dial", "end", "close", "ban", "retry"]))
+        action = data.draw(st.sampled_from(["add", "dial", "dial", "end", "close", "ban"]))
         if action == "add":
             numbers = data.draw(st.lists(st.integers(0, 20), max_size=8))
             pool.add(peers(numbers), data.draw(st.sampled_from(sources)))
@@ -402,6 +402,8 @@ def test_whatever_happens_the_rules_hold(data: st.DataObject) -> None:
             if data.draw(st.booleans()):
                 connected.add(address)
                 pool.connected(address, now)
+            elif data.draw(st.booleans()):
+                pool.postponed(address, now + 3)
             else:
                 pool.failed(address, now)
         elif action == "close" and connected:
@@ -412,6 +414,4 @@ def test_whatever_happens_the_rules_hold(data: st.DataObject) -> None:
             address = data.draw(st.sampled_from(sorted(connected)))
             banned.add(address)
             pool.ban(address)
-        elif action == "retry":
-            pool.retry_now()
     assert len(pool) <= 20

@@ -24,7 +24,7 @@ from torrent_onion.engine.http_client import HttpClient
 from torrent_onion.engine.source_statistics import TrackerStatistics
 from torrent_onion.engine.statistics import TorrentStatistics
 from torrent_onion.engine.tracker_client import EXCHANGE_SECONDS, announce
-from torrent_onion.engine.transport import new_isolation
+from torrent_onion.engine.transport import NETWORK_DOWN_PAUSE, is_network_down, new_isolation
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import RemoteError
 from torrent_onion.policy.announce_schedule import Announcement, AnnounceSchedule
@@ -251,7 +251,11 @@ class Announcer:
             reason = str(error) or "The tracker cannot be reached."
             tracker.statistics = replace(tracker.statistics, error=reason)
             tracker.change_circuit()
-            line.schedule.failed(announcement, trio.current_time())
+            now = trio.current_time()
+            if is_network_down(error):
+                line.schedule.postponed(announcement, now + NETWORK_DOWN_PAUSE)
+            else:
+                line.schedule.failed(announcement, now)
         else:
             self._take_reply(line, announcement, tracker, reply)
         line.is_busy = False

@@ -16,7 +16,14 @@ from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.peer_session import converse, shake_hands
 from torrent_onion.engine.stripes import DECIDE_SECONDS, Stripes
 from torrent_onion.engine.torrent import Torrent
-from torrent_onion.engine.transport import Dial, PeerListener, PeerStream, new_isolation
+from torrent_onion.engine.transport import (
+    NETWORK_DOWN_PAUSE,
+    Dial,
+    PeerListener,
+    PeerStream,
+    is_network_down,
+    new_isolation,
+)
 from torrent_onion.errors import RemoteError, StorageError
 from torrent_onion.protocol.peer_wire import Event, PeerWire
 
@@ -75,11 +82,17 @@ class Connections:
 
     async def _dial_candidate(self, address: PeerAddress) -> None:
         pool = self._torrent.pool
-        stream = await self._reach(address, self._isolation)
-        self._torrent.more_candidates.ring()
-        if stream is None:
-            pool.failed(address, trio.current_time())
+        try:
+            stream = await self._reach(address, self._isolation)
+        except OSError as error:
+            now = trio.current_time()
+            if is_network_down(error):
+                pool.postponed(address, now + NETWORK_DOWN_PAUSE)
+            else:
+                pool.failed(address, now)
             return
+        finally:
+            self._torrent.more_candidates.ring()
         pool.connected(address, trio.current_time())
         if await self._serve(stream, address):
             pool.closed(address, trio.current_time())
@@ -98,17 +111,25 @@ class Connections:
                     self._stripes.failed(address)
 
     async def _dial_stripe(self, address: PeerAddress) -> None:
-        stream = await self._reach(address, new_isolation())
-        if stream is None or not await self._serve(stream, address):
+        try:
+            stream = await self._reach(address, new_isolation())
+        except OSError:
+            self._stripes.failed(address)
+            return
+        if not await self._serve(stream, address):
             self._stripes.failed(address)
 
-    async def _reach(self, address: PeerAddress, isolation: str) -> PeerStream | None:
-        """Dial; what was counted as a dial under way no longer is."""
+    async def _reach(self, address: PeerAddress, isolation: str) -> PeerStream:
+        """Dial; what was counted as a dial under way no longer is.
+
+        Raises:
+            OSError: It cannot be reached.
+        """
         try:
             return await self._dial(address.host, address.port, isolation)
         except OSError as error:
             log.debug("cannot reach %s: %s", address, error)
-            return None
+            raise
         finally:
             self._dialling -= 1
 

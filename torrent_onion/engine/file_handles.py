@@ -41,6 +41,7 @@ class FileHandles:
         self._names = list(names)
         self._read_only = read_only
         self._lock = threading.Lock()
+        self._renaming = threading.Lock()
         self._open: OrderedDict[int, int] = OrderedDict()  # file index -> descriptor, oldest first
         self._users: dict[int, int] = {}  # file index -> threads inside lease()
 
@@ -54,9 +55,17 @@ class FileHandles:
         name = self._names[index]
         return self._root if name is None else self._root / name
 
-    def rename(self, names: Sequence[PurePosixPath | None]) -> None:
-        """The files were renamed; descriptors that are open stay good."""
-        with self._lock:
+    @contextmanager
+    def renaming(self, names: Sequence[PurePosixPath | None]) -> Iterator[None]:
+        """Rename the files inside the block; descriptors that are open stay good.
+
+        Whoever opens a file meanwhile, and finds nothing under its old name, waits for the new one.
+
+        Args:
+            names: What they are called when the block has ended well.
+        """
+        with self._renaming:
+            yield
             self._names = list(names)
 
     @contextmanager
@@ -85,7 +94,7 @@ class FileHandles:
         with self._lock:
             if index in self._open:
                 return self._used(index)
-        fresh = self._open_below_root(index, make=make)  # unlocked: others go on meanwhile
+        fresh = self._open_fresh(index, make=make)  # unlocked: others go on meanwhile
         with self._lock:
             if index in self._open:  # another thread was faster
                 os.close(fresh)
@@ -108,6 +117,13 @@ class FileHandles:
         idle = (index for index in list(self._open) if index not in self._users)
         while len(self._open) > MAX_OPEN_FILES and (index := next(idle, None)) is not None:
             os.close(self._open.pop(index))
+
+    def _open_fresh(self, index: int, *, make: bool) -> int:
+        try:
+            return self._open_below_root(index, make=make)
+        except FileNotFoundError:
+            with self._renaming:
+                return self._open_below_root(index, make=make)
 
     def _open_below_root(self, index: int, *, make: bool) -> int:
         name = self._names[index]

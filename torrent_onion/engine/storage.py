@@ -160,21 +160,20 @@ class Storage:
             fresh = [file for file in wanted if file not in self._finished]
             for file in fresh:
                 self._sync(file)
-            whole = len(fresh) == sum(name is not None for name in final.names)
-            if whole:
-                rename_new(self._placement.path, final.path)
-            else:
-                for file in fresh:
-                    rename_new(self._placement.file(file), final.file(file))
             names = [
                 new if file in fresh else old
                 for file, (old, new) in enumerate(
                     zip(self._placement.names, final.names, strict=True)
                 )
             ]
+            with self._files.handles.renaming(names):
+                if len(fresh) == sum(name is not None for name in final.names):
+                    rename_new(self._placement.path, final.path)
+                else:
+                    for file in fresh:
+                        rename_new(self._placement.file(file), final.file(file))
             self._finished.update(fresh)
             self._placement = Placement(final.root, tuple(names))
-            self._files.handles.rename(names)
 
         await self._threads.run(sync_and_rename)
 

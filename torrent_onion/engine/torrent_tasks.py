@@ -3,6 +3,8 @@
 Each does what a synchronous method of ``Torrent`` decided, and tells it the outcome.
 """
 
+import logging
+
 import trio
 
 from torrent_onion.engine.connections import Connections
@@ -12,9 +14,16 @@ from torrent_onion.engine.sources import Sources
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_data import CHECKPOINT_SECONDS, TorrentData
 from torrent_onion.engine.transport import Dial, PeerListener
-from torrent_onion.errors import LocalError, StorageError
+from torrent_onion.errors import LocalError, StorageError, TorrentOnionError
 from torrent_onion.policy.piece_download import PieceDownload
 from torrent_onion.protocol.messages import KeepAlive
+
+log = logging.getLogger(__name__)
+
+BUG = (
+    "An error in this program ended the torrent; what has arrived is kept. "
+    "Run the same again, and please report what --verbose prints."
+)
 
 TICK_SECONDS = 1.0
 LAST_RECORD_SECONDS = 3.0  # for the record on leaving: we are to be gone within 5 s
@@ -56,6 +65,9 @@ class TorrentTasks:
                         self._start_network(nursery)
                     await torrent.has_metadata.wait()
                     await self._own_data(nursery, start_network=not needs_metadata)
+        except Exception:  # a bug of ours; the other torrents must not feel it
+            log.exception("a bug ended a torrent")
+            torrent.fail(TorrentOnionError(BUG))
         finally:
             torrent.stopped()
 

@@ -4,6 +4,7 @@ The engine opens no socket and knows no Tor. It is given a ``Dial`` for connecti
 and, where others may connect to us, a ``PeerListener``. Tests hand it memory streams.
 """
 
+import errno
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -55,6 +56,14 @@ class PeerListener(Protocol):
 
 Dial = Callable[[str, int, str], Awaitable[PeerStream]]
 """``await dial(host, port, isolation)``; raises OSError. Other isolation, other circuit."""
+
+NETWORK_DOWN_PAUSE = 3.0
+"""Seconds until something is dialled again that could not be because there is no network."""
+
+
+def is_network_down(error: Exception) -> bool:
+    """Whether a dial failed for want of a network: that says nothing about who was dialled."""
+    return isinstance(error, OSError) and error.errno == errno.ENETDOWN
 
 
 def new_isolation() -> str:

@@ -20,7 +20,7 @@ from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.http_client import HttpClient
 from torrent_onion.engine.parallel import first_error
 from torrent_onion.engine.source_statistics import WebSeedStatistics
-from torrent_onion.engine.transport import new_isolation
+from torrent_onion.engine.transport import NETWORK_DOWN_PAUSE, is_network_down, new_isolation
 from torrent_onion.engine.web_seed_reader import (
     BusyError,
     FileNotThereError,
@@ -271,6 +271,8 @@ class WebSeed:
         return bitfield
 
     def _pause(self, error: Exception) -> float:
+        if is_network_down(error):
+            return NETWORK_DOWN_PAUSE
         wait = min(FIRST_RETRY * 2.0**self._failures, MAX_RETRY)
         if isinstance(error, BusyError) and error.retry_after is not None:
             wait = max(wait, error.retry_after)

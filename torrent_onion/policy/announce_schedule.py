@@ -80,7 +80,8 @@ class AnnounceSchedule:
     """One tier of trackers and one info-hash.
 
     Call :meth:`begin` when it is :meth:`due`, announce what it returns, and call
-    :meth:`answered`, :meth:`refused` or :meth:`failed`. Times are seconds on any clock.
+    :meth:`answered`, :meth:`refused`, :meth:`failed` or :meth:`postponed`. Times are
+    seconds on any clock.
 
     Args:
         tier: Announce URLs; at least one.
@@ -152,6 +153,10 @@ class AnnounceSchedule:
     def failed(self, announcement: Announcement, now: float) -> None:
         """Note that a tracker was not reached, or answered nonsense."""
         self._put_off(self._end(announcement), now)
+
+    def postponed(self, announcement: Announcement, until: float) -> None:
+        """Note that there was no network, which says nothing about the tracker."""
+        self._end(announcement).not_before = until
 
     def completed(self, now: float, *, fetched: bool) -> None:
         """Note that we have everything now.

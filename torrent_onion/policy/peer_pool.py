@@ -165,7 +165,8 @@ class PeerPool:
     def next_to_dial(self, now: float) -> PeerAddress | None:
         """Choose whom to dial now; the caller must say what came of it.
 
-        First comes ``connected`` or ``failed``; after ``connected`` comes ``closed`` or ``failed``.
+        First comes ``connected``, ``failed`` or ``postponed``; after ``connected`` comes ``closed``
+        or ``failed``.
         A call costs a look at every candidate, or nothing while all of them pause.
         """
         self._now = now
@@ -208,6 +209,14 @@ class PeerPool:
         else:
             self._pause(candidate, now)
 
+    def postponed(self, address: PeerAddress, until: float) -> None:
+        """There was no network to dial in, which says nothing about the candidate."""
+        candidate = self._candidates.get(address)
+        if candidate is not None:
+            candidate.state = _State.WAITING
+            candidate.not_before = until
+            self._quiet_until = min(self._quiet_until, until)
+
     def closed(self, address: PeerAddress, now: float) -> None:
         """A connection to a peer has ended. It is worth another after a pause."""
         candidate = self._candidates.get(address)
@@ -224,15 +233,6 @@ class PeerPool:
         """Never dial this one again. The oldest ban ends when there are very many."""
         self._candidates.pop(address, None)
         _remember(self._banned, address, None)
-
-    def retry_now(self) -> None:
-        """Tor is back: what failed without it says nothing about the candidates."""
-        self._given_up.clear()
-        for candidate in self._candidates.values():
-            if candidate.state is _State.WAITING:
-                candidate.failures = 0
-                candidate.not_before = -inf
-        self._quiet_until = -inf
 
     def _is_welcome(self, address: PeerAddress, kind: Source) -> bool:
         if address == self._own_address or address in self._banned:
