@@ -37,3 +37,28 @@ def test_a_tracker_is_enough_and_the_seeder_may_leave(
     getter(start_cli, with_tracker_only, folders[3]).complete()
     for folder in folders:
         assert_same_tree(content, folder / content.name)
+
+
+def test_a_link_to_one_getter_is_enough_and_that_one_may_leave_too(
+    start_cli: StartCli, content_tree: Callable[..., Path], tmp_path: Path
+) -> None:
+    """No tracker: the others find each other through the one whose address they were given."""
+    content = content_tree(big=4 * MIB)
+    folders = [tmp_path / f"get {number}" for number in range(4)]
+    seeder = start_cli("seed", str(content))
+    hub = getter(start_cli, seeder.wait_event("ready")["magnet"], folders[0], "--seed")
+    hub.complete()
+    link_to_hub = hub.wait_event("ready")["magnet"]
+    assert link_to_hub.count("x.pe=") == 1
+    others = [getter(start_cli, link_to_hub, folder, "--seed") for folder in folders[1:3]]
+    for one in others:
+        one.complete()
+        one.wait_event("ready")
+    seeder.interrupt()
+    slowly = ("--max-down", "150k", "--circuits", "1")
+    last = getter(start_cli, link_to_hub, folders[3], *slowly)
+    last.wait_event("progress", where=lambda event: event["peers"] >= 3)
+    hub.interrupt()
+    last.complete()
+    for folder in folders:
+        assert_same_tree(content, folder / content.name)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.engine.helpers import MemoryListener, MemoryNetwork, tree
+from tests.engine.helpers import MemoryListener, MemoryNetwork, tree, until
 from tor_control.onion_address import OnionKey
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
@@ -97,6 +97,26 @@ async def test_knowing_one_getter_leads_to_all(
     with trio.fail_after(600):
         await last.wait_complete()
     assert tree(tmp_path / "two" / content.name) == tree(content)
+
+
+async def test_a_seed_names_those_who_have_left_it(
+    network: MemoryNetwork,
+    session: Session,
+    content: Path,
+    tmp_path: Path,
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """Two seeds do not stay connected, so the one that a newcomer knows must remember the other."""
+    mock_clock.rate = 50
+    metainfo = await metainfo_of(content)
+    listener = network.listeners[onion(4)] = MemoryListener()
+    shared = TorrentSpec(metainfo, content.parent, shared_path=content, own_address=onion(4))
+    hub = session.add(shared, listener=listener)
+    await join(network, session, metainfo, onion(1), tmp_path / "1", onion(4)).wait_complete()
+    with trio.fail_after(600):
+        await until(lambda: not hub.peers)
+        newcomer = join(network, session, metainfo, onion(2), tmp_path / "2", onion(4))
+        await until(lambda: len(newcomer.pool) == 2)
 
 
 async def test_a_private_torrent_names_nobody(

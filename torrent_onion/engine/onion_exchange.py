@@ -3,8 +3,12 @@
 What somebody names is a candidate and no more. Each peer is told at most once a minute, of at most
 50, and heard as often; a private torrent does neither (BEP 27), and nothing of this ever goes to a
 peer that is not behind an onion itself.
+
+Seeds do not stay connected to each other, so a newcomer who knows one seed only would learn of
+nobody. That is why those who really took part are named for a while after they have left.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +25,12 @@ if TYPE_CHECKING:
 PEX_SECONDS = 60.0
 """Between two messages to one peer, and as often as one may send them."""
 
+REMEMBERED_SECONDS = 1800.0
+"""For which others are still told of a peer that has left."""
+
+MAX_REMEMBERED = 100
+"""Peers that have left; the oldest is forgotten first."""
+
 EARLY_SECONDS = 5.0
 """How much too early a peer's message may come: clocks and circuits differ."""
 
@@ -36,6 +46,14 @@ class _Exchange:
     """What an inbound peer says its own address is."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A peer that has left."""
+
+    flags: int
+    until: float
+
+
 class OnionExchange:
     """The peer exchange of one torrent.
 
@@ -46,6 +64,7 @@ class OnionExchange:
     def __init__(self, torrent: "Torrent") -> None:
         self._torrent = torrent
         self._exchanges: dict[PeerKey, _Exchange] = {}
+        self._remembered: dict[PeerAddress, _Remembered] = {}  # the oldest first
 
     def own_onion(self, peer: Peer) -> bytes | None:
         """Our address for the extension handshake, for those who may have it: 34 bytes."""
@@ -54,19 +73,18 @@ class OnionExchange:
             return None
         return own.to_compact_onion()
 
-    def handshake_received(self, peer: Peer) -> None:
-        """A peer told what it can do, and perhaps its own address."""
+    def handshake_received(self, peer: Peer, now: float) -> None:
+        """A peer told what it can do, and perhaps its own address; it is told of others at once."""
         theirs = peer.wire.peer_extensions
         if theirs is None or self._is_private or not _is_behind_onion(peer):
             return
         exchange = self._exchanges.setdefault(peer.key, _Exchange())
-        if theirs.onion is None or exchange.claimed is not None:
-            return  # one name for a connection
-        try:
-            exchange.claimed = PeerAddress.from_compact_onion(theirs.onion)
-        except AddressError:
-            return
-        self._torrent.add_candidates([exchange.claimed], f"{Source.HANDSHAKE}:{peer.key}")
+        if theirs.onion is not None and exchange.claimed is None:  # one name for a connection
+            with suppress(AddressError):
+                exchange.claimed = PeerAddress.from_compact_onion(theirs.onion)
+                self._torrent.add_candidates([exchange.claimed], f"{Source.HANDSHAKE}:{peer.key}")
+        if exchange.told_at is None:
+            self._tell(peer, exchange, self._known(now), now)
 
     def received(self, peer: Peer, message: OnionPex, now: float) -> None:
         """A peer told of others; what comes too often is not looked at."""
@@ -78,15 +96,23 @@ class OnionExchange:
             named = [address for address, _ in message.added]
             self._torrent.add_candidates(named, f"{Source.PEX}:{peer.key}")
 
-    def remove_peer(self, key: PeerKey) -> None:
-        """A connection has ended."""
-        self._exchanges.pop(key, None)
+    def remove_peer(self, peer: Peer, now: float) -> None:
+        """A connection has ended; who took part is remembered, if its address is known."""
+        exchange = self._exchanges.pop(peer.key, None)
+        if exchange is None:
+            return
+        address = peer.address or exchange.claimed
+        if address is not None and address.is_onion and _took_part(peer):
+            self._remembered.pop(address, None)
+            self._remembered[address] = _Remembered(_flags(peer), now + REMEMBERED_SECONDS)
+            if len(self._remembered) > MAX_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
 
     def tell(self, now: float) -> None:
         """Tell every peer whose minute is over what is new; call it every second."""
         if self._is_private:
             return
-        known = self._known()
+        known = self._known(now)
         for key, exchange in self._exchanges.items():
             peer = self._torrent.peers.get(key)
             is_due = exchange.told_at is None or now - exchange.told_at >= PEX_SECONDS
@@ -99,8 +125,8 @@ class OnionExchange:
         info = self._torrent.info
         return info is None or info.private
 
-    def _known(self) -> dict[PeerAddress, int]:
-        """The onion peers that we are connected to, with their flags."""
+    def _known(self, now: float) -> dict[PeerAddress, int]:
+        """Onion peers with their flags: who is connected, then who has left, the last one first."""
         known: dict[PeerAddress, int] = {}
         for key, exchange in self._exchanges.items():
             peer = self._torrent.peers.get(key)
@@ -108,7 +134,10 @@ class OnionExchange:
                 continue
             address = peer.address or exchange.claimed
             if address is not None and address.is_onion:
-                known[address] = FLAG_SEED if peer.is_seed else 0
+                known[address] = _flags(peer)
+        for address, remembered in reversed(self._remembered.items()):
+            if now < remembered.until:
+                known.setdefault(address, remembered.flags)
         return known
 
     def _tell(
@@ -127,6 +156,15 @@ class OnionExchange:
             exchange.told.update(added)
             exchange.told.difference_update(dropped)
             peer.wake.ring()
+
+
+def _flags(peer: Peer) -> int:
+    return FLAG_SEED if peer.is_seed else 0
+
+
+def _took_part(peer: Peer) -> bool:
+    """Whether it is more than a name: we reached it there, or payload passed."""
+    return peer.address is not None or peer.was_served or peer.payload_received > 0
 
 
 def _is_behind_onion(peer: Peer) -> bool:

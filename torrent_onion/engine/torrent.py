@@ -285,7 +285,6 @@ class Torrent:
         self.uploads.seeding_since = trio.current_time()
         for peer in list(self.peers.values()):
             peer.set_interested(False)
-            self._drop_if_useless(peer)
         self._complete.set()
 
     # Peers come and go.
@@ -324,7 +323,7 @@ class Torrent:
         if self.peers.pop(peer.key, None) is None:
             return
         self.metadata.remove_peer(peer.key)
-        self.exchange.remove_peer(peer.key)
+        self.exchange.remove_peer(peer, trio.current_time())
         if self._picker is not None and peer.in_picker:
             self._picker.remove_peer(peer.key)
         self.uploads.remove_peer(peer)
@@ -346,7 +345,6 @@ class Torrent:
         self._picker.add_peer(peer.key, peer.pieces)
         peer.in_picker = True
         self.uploads.peer_pieces_known(peer, peer.pieces)
-        self._drop_if_useless(peer)
         self.ask(peer, now)
 
     def peer_has(self, peer: Peer, index: int, now: float) -> None:
@@ -354,7 +352,6 @@ class Torrent:
         if self._picker is not None and peer.in_picker:
             self._picker.peer_has(peer.key, index)
             self.uploads.peer_has(peer, index)
-            self._drop_if_useless(peer)
             self.ask(peer, now)
 
     def peer_lost(self, peer: Peer, index: int) -> None:
@@ -400,7 +397,7 @@ class Torrent:
             self.metadata.peer_offers(peer, theirs.metadata_size, now)
         if theirs is not None and theirs.reqq is not None:
             peer.requests.set_limit(theirs.reqq)
-        self.exchange.handshake_received(peer)
+        self.exchange.handshake_received(peer, now)
 
     def metadata_received(self, peer: Peer, data: MetadataData, now: float) -> None:
         """A piece of the metadata came (BEP 9)."""
@@ -536,6 +533,10 @@ class Torrent:
         """Stop by ourselves: everything that was to be done is done."""
         self._cancel_scope.cancel()
 
+    def is_useless(self, peer: Peer) -> bool:
+        """Whether neither has anything to give to the other: both are seeds."""
+        return self._have is not None and self._have.is_full and peer.is_seed
+
     def drop_stalled(self, now: float) -> None:
         """Ask others for the metadata and hashes that some peers do not send."""
         if self.metadata.drop_stalled(now):
@@ -553,11 +554,6 @@ class Torrent:
         if peer is not None:
             peer.send(messages.Cancel(block.piece, block.begin, block.length))
             peer.requests.request_gone(block)
-
-    def _drop_if_useless(self, peer: Peer) -> None:
-        """Two seeds have nothing to give each other."""
-        if self._have is not None and self._have.is_full and peer.is_seed:
-            peer.close()
 
     def _ban(self, peer: Peer | None) -> None:
         if peer is not None and peer.address is not None:

@@ -29,6 +29,7 @@ TICK_SECONDS = 1.0
 LAST_RECORD_SECONDS = 3.0  # for the record on leaving: we are to be gone within 5 s
 RECHOKE_SECONDS = 10.0  # BEP 3: often enough to react, rarely enough for rates to mean something
 KEEP_ALIVE_SECONDS = 100.0  # BEP 3 says that two minutes of silence may end a connection
+USELESS_SECONDS = 10.0  # that two seeds are left to tell each other of other peers
 IDLE_SECONDS = 240.0  # two keep-alives lost, as Tor stalls for a minute at times
 
 
@@ -155,7 +156,8 @@ class TorrentTasks:
                 next_rechoke = now + RECHOKE_SECONDS
 
     def _look_after(self, peer: Peer, now: float) -> None:
-        if now - peer.last_received > IDLE_SECONDS:
+        is_useless = self._torrent.is_useless(peer) and now - peer.connected_since > USELESS_SECONDS
+        if is_useless or now - peer.last_received > IDLE_SECONDS:
             peer.close()
         elif now - peer.last_sent > KEEP_ALIVE_SECONDS:
             peer.send(KeepAlive())
