@@ -57,7 +57,7 @@ def test_a_link_to_one_getter_is_enough_and_that_one_may_leave_too(
     seeder.interrupt()
     slowly = ("--max-down", "150k", "--circuits", "1")
     last = getter(start_cli, link_to_hub, folders[3], *slowly)
-    last.wait_event("progress", where=lambda event: event["peers"] >= 3)
+    last.wait_event("progress", where=lambda event: event["peers"] >= 2)
     hub.interrupt()
     last.complete()
     for folder in folders:

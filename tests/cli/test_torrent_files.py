@@ -98,7 +98,14 @@ class TestCreate:
     ) -> None:
         result = run("create", documents, "--output", tmp_path / "no" / "x.torrent")
         assert result.exit_code == 1
-        assert len(result.stderr.splitlines()) == 2  # the line about hashing, and this one
+        assert len(result.stderr.splitlines()) == 1  # nothing has been hashed yet
+
+    def test_the_torrent_file_is_not_put_into_what_is_shared(self, documents: Path) -> None:
+        for command in ("create", "seed"):
+            result = run(command, documents, "--output", documents / "x.torrent")
+            assert result.exit_code == 1
+            assert "be shared with it" in result.stderr
+        assert not (documents / "x.torrent").exists()
 
     def test_all_that_can_be_said_is_shown_again(self, documents: Path, tmp_path: Path) -> None:
         path = tmp_path / "x.torrent"

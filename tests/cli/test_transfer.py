@@ -17,6 +17,7 @@ from torrent_onion.cli.transfer import (
     announce_ready,
     give_up_when_silent,
     goals,
+    say_when_silent,
     serve,
     settings,
     watch,
@@ -127,6 +128,24 @@ class TestGivingUp:
         with pytest.raises(NoDataError, match="Nothing has arrived for 30 s"):
             await give_up_when_silent(cast("Torrent", fake), 30)
         assert 30 <= trio.current_time() - began <= 32
+
+    @pytest.mark.parametrize(
+        ("state", "is_told"), [(TorrentState.DOWNLOADING, True), (TorrentState.CHECKING, False)]
+    )
+    async def test_people_are_told_once(
+        self,
+        fake: FakeTorrent,
+        statistics: Callable[..., TorrentStatistics],
+        autojump_clock: MockClock,
+        *,
+        state: TorrentState,
+        is_told: bool,
+    ) -> None:
+        del autojump_clock
+        fake.now = statistics(state=state)
+        err = StringIO()
+        await say_when_silent(cast("Torrent", fake), PlainUi(StringIO(), err))
+        assert err.getvalue().count("Nobody has answered for 20 s") == is_told
 
     @pytest.mark.parametrize(
         "changes",

@@ -9,6 +9,7 @@ import trio
 from tests.engine.helpers import MemoryListener, MemoryNetwork, tree, until
 from tor_control.onion_address import OnionKey
 from torrent_onion.core.identity import PeerAddress
+from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.metainfo_build import build_info
 from torrent_onion.engine.creation import create_torrent
@@ -117,6 +118,13 @@ async def test_a_seed_names_those_who_have_left_it(
         await until(lambda: not hub.peers)
         newcomer = join(network, session, metainfo, onion(2), tmp_path / "2", onion(4))
         await until(lambda: len(newcomer.pool) == 2)
+        # Who has a link only is told before it may listen, and tells its own onion later.
+        link = Magnet(info_hashes=metainfo.info.info_hashes, peers=(onion(4),))
+        listener = network.listeners[onion(3)] = MemoryListener()
+        spec = TorrentSpec(link, tmp_path / "3", own_address=onion(3), peers=(onion(4),))
+        with_link = session.add(spec, listener=listener)
+        await until(lambda: len(with_link.pool) == 3)
+        await until(lambda: onion(3) in hub.exchange.names(trio.current_time()))
 
 
 async def test_a_private_torrent_names_nobody(

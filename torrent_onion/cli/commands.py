@@ -99,6 +99,8 @@ def seed(
         creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
         for path in paths
     ]
+    if torrent_file is not None:
+        creating.check_output(torrent_file, paths[0])
     sharing = seeding.Sharing(key=key, super_seed=super_seed, limits=limits)
     folders = [file.parent for file in (torrent_file, key) if file is not None]
     _run_with_tor(tor, output, partial(seeding.seed, shared, sharing), *folders)
@@ -147,6 +149,7 @@ def create(
     """
     from torrent_onion.cli import creating
 
+    creating.check_output(torrent_file, path)
     made = creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
     _run(output, partial(creating.create, made))
 

@@ -1,5 +1,6 @@
 """``create``: hash a file or a folder and write its .torrent."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,28 @@ class Content:
     torrent_file: Path | None
     force: bool
     options: ContentOptions
+
+
+def check_output(file: Path, path: Path) -> None:
+    """See that a .torrent file can be written, before anything slow begins.
+
+    Args:
+        file: The .torrent file.
+        path: What it is made of.
+
+    Raises:
+        PathError: It cannot be there.
+    """
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise PathError(f"There is no folder {folder}. Make it, or change --output.")
+    if not os.access(folder, os.W_OK):
+        raise PathError(f"No permission to write into {folder}. Change --output.")
+    if path.is_dir() and path.resolve() in file.resolve().parents:
+        raise PathError(
+            f"{file} would be in the folder that it is made of, and be shared with it. "
+            "Put it elsewhere with --output."
+        )
 
 
 async def create(content: Content, ui: Ui) -> None:

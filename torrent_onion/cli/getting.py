@@ -22,6 +22,7 @@ from torrent_onion.cli.transfer import (
     announce_ready,
     give_up_when_silent,
     goals,
+    say_when_silent,
     serve,
     settings,
     watch,
@@ -183,8 +184,9 @@ async def _get_one(tor: Tor, session: Session, request: Reading, ui: Ui) -> None
         await _fetch(torrent, request.options.timeout, ui)
         statistics = torrent.statistics()
         path = statistics.path or request.options.folder
-        took = text.duration(trio.current_time() - began)
-        ui.note(f"Complete: {text.size(statistics.wanted)} in {took}.")
+        size, took = text.size(statistics.wanted), text.duration(trio.current_time() - began)
+        came = f"{size} in {took}" if statistics.downloaded else f"all {size} were here already"
+        ui.note(f"Complete: {came}.")
         ui.result("complete", {"path": str(path)}, text.printable(str(path)))
         if spec.own_address is not None:
             announce_ready(ui, torrent, spec.own_address)
@@ -212,6 +214,7 @@ def _spec(request: GetRequest, onion: OnionService | None) -> TorrentSpec:
 async def _fetch(torrent: Torrent, patience: float | None, ui: Ui) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch, torrent, ui)
+        nursery.start_soon(say_when_silent, torrent, ui)
         if patience is not None:
             nursery.start_soon(give_up_when_silent, torrent, patience)
         await torrent.wait_complete()

@@ -19,6 +19,9 @@ from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.errors import NoDataError
 
+SILENCE = 20.0
+"""Seconds without any sign of a peer after which people are told."""
+
 
 async def watch(torrent: Torrent, ui: Ui) -> None:
     """Report how the torrent stands until it has stopped, or this is cancelled.
@@ -94,6 +97,18 @@ async def give_up_when_silent(torrent: Torrent, patience: float) -> None:
         f"Nothing has arrived for {text.duration(patience)}. "
         "Ask whoever shares this whether they are online, and run the same again."
     )
+
+
+async def say_when_silent(torrent: Torrent, ui: Ui) -> None:
+    """Tell people once that nobody answers yet, for a silent program looks like a broken one."""
+    before = _arrived(torrent.statistics())
+    await trio.sleep(SILENCE)
+    statistics = torrent.statistics()
+    if _arrived(statistics) == before and statistics.state is not TorrentState.CHECKING:
+        ui.warn(
+            f"Nobody has answered for {text.duration(SILENCE)}. This goes on trying: an onion that "
+            "has just come up can take a minute to be found."
+        )
 
 
 def _arrived(statistics: TorrentStatistics) -> tuple[object, ...]:

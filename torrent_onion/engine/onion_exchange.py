@@ -44,6 +44,8 @@ class _Exchange:
     heard_at: float | None = None
     claimed: PeerAddress | None = None
     """What an inbound peer says its own address is."""
+    early: OnionPex | None = None
+    """What it told before the metadata was here, so that nobody knew whether it may be heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +86,31 @@ class OnionExchange:
                 exchange.claimed = PeerAddress.from_compact_onion(theirs.onion)
                 self._torrent.add_candidates([exchange.claimed], f"{Source.HANDSHAKE}:{peer.key}")
         if exchange.told_at is None:
-            self._tell(peer, exchange, self._known(now), now)
+            self._tell(peer, exchange, self.names(now), now)
 
     def received(self, peer: Peer, message: OnionPex, now: float) -> None:
         """A peer told of others; what comes too often is not looked at."""
-        if self._is_private or not _is_behind_onion(peer):
+        if not _is_behind_onion(peer):
             return
         exchange = self._exchanges.setdefault(peer.key, _Exchange())
+        if self._torrent.info is None:
+            exchange.early = message
+            return
+        if self._is_private:
+            return
         if exchange.heard_at is None or now - exchange.heard_at >= PEX_SECONDS - EARLY_SECONDS:
             exchange.heard_at = now
             named = [address for address, _ in message.added]
             self._torrent.add_candidates(named, f"{Source.PEX}:{peer.key}")
+
+    def metadata_known(self, now: float) -> None:
+        """It is known now whether others may be named: hear what was told before."""
+        for peer in list(self._torrent.peers.values()):
+            self.handshake_received(peer, now)
+            exchange = self._exchanges.get(peer.key)
+            if exchange is not None and exchange.early is not None:
+                early, exchange.early = exchange.early, None
+                self.received(peer, early, now)
 
     def remove_peer(self, peer: Peer, now: float) -> None:
         """A connection has ended; who took part is remembered, if its address is known."""
@@ -112,7 +128,7 @@ class OnionExchange:
         """Tell every peer whose minute is over what is new; call it every second."""
         if self._is_private:
             return
-        known = self._known(now)
+        known = self.names(now)
         for key, exchange in self._exchanges.items():
             peer = self._torrent.peers.get(key)
             is_due = exchange.told_at is None or now - exchange.told_at >= PEX_SECONDS
@@ -125,7 +141,7 @@ class OnionExchange:
         info = self._torrent.info
         return info is None or info.private
 
-    def _known(self, now: float) -> dict[PeerAddress, int]:
+    def names(self, now: float) -> dict[PeerAddress, int]:
         """Onion peers with their flags: who is connected, then who has left, the last one first."""
         known: dict[PeerAddress, int] = {}
         for key, exchange in self._exchanges.items():

@@ -248,7 +248,12 @@ class Torrent:
                 peer.metadata_known(info.layout.num_pieces)
             except ProtocolError:
                 peer.close()
-        self.metadata.known(info, piece_layers, self.peers.values(), trio.current_time())
+        now = trio.current_time()
+        self.metadata.known(info, piece_layers, self.peers.values(), now)
+        for peer in self.peers.values():  # who was met before can have the metadata, and our onion
+            self._tell_extensions(peer)
+            peer.wake.ring()
+        self.exchange.metadata_known(now)
         self._check_when_verifiable()
 
     def _check_when_verifiable(self) -> None:
@@ -297,19 +302,23 @@ class Torrent:
             peer.metadata_known(self.num_pieces)
         peer.send_opening(self.uploads.shown_at_first(self._have))
         self.metadata.add_peer(peer, now)
-        if peer.wire.supports_extensions:
-            is_seed = self.state is TorrentState.SEEDING
-            peer.wire.send_extension_handshake(
-                ExtensionHandshake(
-                    metadata_size=self.metadata.size,
-                    upload_only=True if is_seed else None,
-                    onion=self.exchange.own_onion(peer),
-                    stripe=self._stripe_for(peer),
-                )
-            )
+        self._tell_extensions(peer)
         peer.wake.ring()
         if self._picker is not None:
             self.peer_pieces_known(peer, now)
+
+    def _tell_extensions(self, peer: Peer) -> None:
+        """Say what we can do (BEP 10); it may be said again when there is more to say."""
+        if not peer.wire.supports_extensions:
+            return
+        peer.wire.send_extension_handshake(
+            ExtensionHandshake(
+                metadata_size=self.metadata.size,
+                upload_only=True if self.state is TorrentState.SEEDING else None,
+                onion=self.exchange.own_onion(peer),
+                stripe=self._stripe_for(peer),
+            )
+        )
 
     def _stripe_for(self, peer: Peer) -> bytes | None:
         """What joins our connections to one onion, and to no other: onions cannot compare it."""
