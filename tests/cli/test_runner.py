@@ -12,6 +12,10 @@ def never() -> None:
     raise AssertionError("the process was ended at once")
 
 
+def silent() -> None:
+    """For tests where nobody looks."""
+
+
 async def test_a_command_that_ends_by_itself_is_over() -> None:
     done: list[bool] = []
 
@@ -19,7 +23,7 @@ async def test_a_command_that_ends_by_itself_is_over() -> None:
         await trio.lowlevel.checkpoint()
         done.append(True)
 
-    await run_until_signal(command, never)
+    await run_until_signal(command, silent, never)
     assert done
 
 
@@ -29,7 +33,7 @@ async def test_the_errors_of_a_command_come_out() -> None:
         raise KeyError("x")
 
     with pytest.RaisesGroup(KeyError):
-        await run_until_signal(command, never)
+        await run_until_signal(command, silent, never)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -38,6 +42,7 @@ async def test_the_first_signal_cancels_and_lets_things_be_put_away(
 ) -> None:
     del autojump_clock
     put_away: list[float] = []
+    heard: list[float] = []
     before = trio.current_time()
 
     async def command() -> None:
@@ -50,7 +55,8 @@ async def test_the_first_signal_cancels_and_lets_things_be_put_away(
                 put_away.append(trio.current_time() - before)
 
     with pytest.raises(Interrupted):
-        await run_until_signal(command, never)
+        await run_until_signal(command, lambda: heard.append(trio.current_time()), never)
+    assert heard == [before]
     assert put_away == [pytest.approx(TIME_TO_END - 0.1)]
 
 
@@ -63,7 +69,7 @@ async def test_what_goes_wrong_on_the_way_out_is_still_an_interruption() -> None
             raise KeyError("x")
 
     with pytest.raises(Interrupted):
-        await run_until_signal(command, never)
+        await run_until_signal(command, silent, never)
 
 
 class Ended(BaseException):
@@ -84,7 +90,7 @@ async def test_what_takes_too_long_is_ended(autojump_clock: trio.testing.MockClo
             await trio.sleep(100)
 
     with pytest.RaisesGroup(Ended):
-        await run_until_signal(command, end)
+        await run_until_signal(command, silent, end)
     assert trio.current_time() - before >= TIME_TO_END
 
 
@@ -105,5 +111,5 @@ async def test_the_second_signal_ends_at_once(autojump_clock: trio.testing.MockC
             await trio.sleep(1)
 
     with pytest.RaisesGroup(Ended):
-        await run_until_signal(command, end_now)
+        await run_until_signal(command, silent, end_now)
     assert ended_at == [pytest.approx(1, abs=0.1)]

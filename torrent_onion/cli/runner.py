@@ -31,7 +31,8 @@ def run(command: AsyncCommand, ui: Ui) -> None:
         Interrupted: A signal came, and everything has ended.
         Exception: Whatever the command raised, often in an exception group.
     """
-    trio.run(run_until_signal, command, partial(_end_at_once, ui))
+    tell = partial(ui.note, "\nStopping; Ctrl-C again ends it at once.")
+    trio.run(run_until_signal, command, tell, partial(_end_at_once, ui))
 
 
 def _end_at_once(ui: Ui) -> None:
@@ -40,11 +41,14 @@ def _end_at_once(ui: Ui) -> None:
     os._exit(ExitCode.INTERRUPTED)
 
 
-async def run_until_signal(command: AsyncCommand, end_at_once: Callable[[], None]) -> None:
+async def run_until_signal(
+    command: AsyncCommand, tell: Callable[[], None], end_at_once: Callable[[], None]
+) -> None:
     """The same inside a running loop.
 
     Args:
         command: Cancelled by the first SIGINT or SIGTERM.
+        tell: Called on the first, so that people see that it was heard.
         end_at_once: Called on the second, or when the command takes too long to end.
 
     Raises:
@@ -54,7 +58,7 @@ async def run_until_signal(command: AsyncCommand, end_at_once: Callable[[], None
     failed_to_end = False
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, signals, scope, end_at_once)
+            nursery.start_soon(_watch, signals, scope, tell, end_at_once)
             try:
                 with scope:
                     await command()
@@ -69,10 +73,14 @@ async def run_until_signal(command: AsyncCommand, end_at_once: Callable[[], None
 
 
 async def _watch(
-    signals: AsyncIterator[int], scope: trio.CancelScope, end_at_once: Callable[[], None]
+    signals: AsyncIterator[int],
+    scope: trio.CancelScope,
+    tell: Callable[[], None],
+    end_at_once: Callable[[], None],
 ) -> None:
     await anext(signals)
     scope.cancel()
+    tell()
     with trio.move_on_after(TIME_TO_END):
         await anext(signals)
     end_at_once()
