@@ -12,7 +12,7 @@ import trio
 from tests.engine.helpers import MemoryNetwork, MemoryPeerStream, until
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.core.magnet import Magnet
-from torrent_onion.core.metainfo import Metainfo
+from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
@@ -99,11 +99,14 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(network: MemoryNetwork, tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(
+    network: MemoryNetwork, tmp_path: Path, form: TorrentFormat = TorrentFormat.V1
+) -> AsyncIterator[Scene]:
     content = tmp_path / "seed" / "file.bin"
     content.parent.mkdir()
     content.write_bytes(random.Random(8).randbytes(6 * PIECE))
-    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    made = await create_torrent(content, piece_length=PIECE, torrent_format=form)
+    metainfo = made.metainfo
     address, listener = network.listen(1)
     async with open_session(dial=network.dial) as session:
         spec = TorrentSpec(metainfo, content.parent, shared_path=content)
@@ -210,6 +213,9 @@ class Liar:
         self._content = content
         self._damage = damage
         self.served = 0
+        self.lies = 0
+        self.leaves_after: int | None = None
+        """Blocks after which it hangs up."""
 
     async def serve(self, stream: MemoryPeerStream) -> None:
         stranger = Stranger(stream, PeerWire(max_pieces=None))
@@ -221,6 +227,10 @@ class Liar:
                 for event in events:
                     if isinstance(event, messages.Request):
                         self._answer(stranger, event)
+                        if self.served == self.leaves_after:
+                            await stranger.flush()
+                            await stream.aclose()
+                            return
                 await stranger.flush()
         except trio.BrokenResourceError:
             pass
@@ -228,8 +238,9 @@ class Liar:
     def _answer(self, stranger: Stranger, request: messages.Request) -> None:
         start = request.piece * PIECE + request.begin
         block = bytearray(self._content[start : start + request.length])
-        if self._damage(request.piece):
+        if self._damage(request.begin):
             block[0] ^= 1
+            self.lies += 1
         self.served += 1
         stranger.wire.send_piece(request.piece, request.begin, bytes(block))
 
@@ -252,6 +263,64 @@ async def test_bad_data_is_never_kept_and_the_liar_is_left(
             spec = TorrentSpec(stage.metainfo, tmp_path, peers=(address, stage.address))
             await session.add(spec).wait_complete()
         assert (tmp_path / "file.bin").read_bytes() == stage.content
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_bad_block_costs_one_block_and_its_sender(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    """The seeder tells the leaves (BEP 52), so the good blocks stay and only the liar goes."""
+    async with (
+        scene(network, tmp_path, TorrentFormat.HYBRID) as stage,
+        trio.open_nursery() as nursery,
+    ):
+        liar = Liar(stage.metainfo, stage.content, lambda begin: begin == 0)
+        address, listener = network.listen(66)
+
+        async def accept() -> None:
+            stream = await listener.accept()
+            nursery.start_soon(liar.serve, stream)  # type: ignore[arg-type]
+            await listener.accept()
+            raise AssertionError("the liar was dialled again")
+
+        nursery.start_soon(accept)
+        async with open_session(dial=network.dial) as session:
+            torrent = session.add(TorrentSpec(stage.metainfo, tmp_path, peers=(address,)))
+            await until(lambda: liar.served > 0)
+            torrent.add_candidates([stage.address], "user")
+            await torrent.wait_complete()
+            known = len(torrent.pool)
+            torrent.add_candidates([address], "user")
+            assert len(torrent.pool) == known, "the liar is welcome again"
+            torrent.add_candidates([PeerAddress("198.51.100.99", 1)], "user")
+            assert len(torrent.pool) == known + 1
+            wasted = torrent.statistics().downloaded - len(stage.content)
+            assert 0 < wasted <= liar.lies * BLOCK_SIZE < liar.served * BLOCK_SIZE
+        assert (tmp_path / "file.bin").read_bytes() == stage.content
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_hangs_up_before_the_verdict_is_not_dialled_again(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path) as stage, trio.open_nursery() as nursery:
+        liar = Liar(stage.metainfo, stage.content, lambda _: True)
+        liar.leaves_after = PIECE // BLOCK_SIZE
+        address, listener = network.listen(66)
+
+        async def accept() -> None:
+            await liar.serve(await listener.accept())  # type: ignore[arg-type]
+
+        nursery.start_soon(accept)
+        async with open_session(dial=network.dial) as session:
+            torrent = session.add(TorrentSpec(stage.metainfo, tmp_path, peers=(address,)))
+            await until(lambda: liar.served == liar.leaves_after and not torrent.peers)
+            torrent.add_candidates([stage.address], "user")
+            await torrent.wait_complete()
+            known = len(torrent.pool)
+            torrent.add_candidates([address], "user")
+            assert known == 1
+            assert len(torrent.pool) == known, "the liar is welcome again"
         nursery.cancel_scope.cancel()
 
 

@@ -87,6 +87,13 @@ class Peer:
         """The peer has every piece."""
         return self.pieces is not None and self.pieces.is_full
 
+    @property
+    def knows_trees(self) -> bool:
+        """Whether the peer speaks BEP 52, so that it can be asked for hashes."""
+        said = self.wire.peer_handshake
+        hashes = self._torrent.info_hashes
+        return said is not None and (said.v2 or (hashes.v2 or b"").startswith(said.info_hash))
+
     def on_close(self, close: Callable[[], None]) -> None:
         """How the tasks of this connection are ended."""
         self._close = close

@@ -20,6 +20,7 @@ from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.bandwidth import RateLimit, take_from_all
 from torrent_onion.engine.complete_pieces import CompletePieces
+from torrent_onion.engine.culprits import Culprits
 from torrent_onion.engine.onion_exchange import OnionExchange
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.selection import set_priorities, wanted_pieces
@@ -93,6 +94,7 @@ class Torrent:
         self.sources: Sources | None = None
         # How to end what gives us blocks and is no peer: web seeds.
         self.bans: dict[PeerKey, Callable[[], None]] = {}
+        self.culprits = Culprits(self)
         self._cancel_scope = trio.CancelScope()
         self._have: Bitfield | None = None
         self._picker: PiecePicker | None = None
@@ -271,6 +273,7 @@ class Torrent:
         )
         set_priorities(self._picker, info, self.wanted, sequential=self.spec.sequential)
         self.uploads.begin(info, have)
+        self.culprits.data_known(self.metadata.layers)
         self._done = sum(_data_length(info, index) for index in have.indices())
         wanted = wanted_pieces(info, self.wanted)
         self._unwanted = sum(
@@ -331,6 +334,7 @@ class Torrent:
         """A connection has ended; what was asked there is asked elsewhere."""
         if self.peers.pop(peer.key, None) is None:
             return
+        self.culprits.peer_gone(peer)
         self.metadata.remove_peer(peer.key)
         self.exchange.remove_peer(peer, trio.current_time())
         if self._picker is not None and peer.in_picker:
@@ -416,7 +420,7 @@ class Torrent:
             self.fail(error)
             return
         for key in liars:
-            self._ban(self.peers.get(key))
+            self.culprits.ban(key)
         if info is not None:
             self.metadata_known(info, {})
         else:
@@ -430,13 +434,15 @@ class Torrent:
     def hashes_received(self, peer: Peer, hashes: Hashes, now: float) -> None:
         """A part of a hash tree came (BEP 52)."""
         if not self.metadata.hashes_received(peer, hashes, now):
-            self._ban(peer)
+            self.culprits.ban(peer.key)
+        self.culprits.hashes_received(hashes)
         self._check_when_verifiable()
         self._ask_for_metadata(now)
 
     def hashes_rejected(self, peer: Peer, reject: HashReject, now: float) -> None:
         """A peer will not send a part of a hash tree."""
         self.metadata.hashes_rejected(peer, reject)
+        self.culprits.hashes_rejected(peer, reject)
         self._ask_for_metadata(now)
 
     async def answer_hash_request(self, request: HashRequest) -> Hashes | HashReject:
@@ -515,7 +521,7 @@ class Torrent:
             raise RuntimeError("a piece came before the data was checked")
         index = download.index
         for key in picker.piece_verified(index):
-            self._ban_source(key)
+            self.culprits.ban(key)
         have.set(index)
         self._done += _data_length(self.metadata.known_info, index)
         for peer in self.peers.values():  # who has it as well learns how far we are
@@ -526,15 +532,9 @@ class Torrent:
             if not picker.is_interesting(peer.key):
                 self.ask(peer, now)
 
-    def piece_failed(self, download: PieceDownload) -> None:
+    def piece_failed(self, download: PieceDownload, now: float) -> None:
         """A piece has the wrong hash: find out who lied."""
-        if self._picker is None:
-            raise RuntimeError("a piece came before the data was checked")
-        suspects = self._picker.piece_failed(download.index, None)
-        if len(suspects) == 1:
-            for key in suspects:
-                self._ban_source(key)
-        self.ask_everybody()
+        self.culprits.piece_failed(download, now)
 
     # Now and then.
 
@@ -563,21 +563,6 @@ class Torrent:
         if peer is not None:
             peer.send(messages.Cancel(block.piece, block.begin, block.length))
             peer.requests.request_gone(block)
-
-    def _ban(self, peer: Peer | None) -> None:
-        if peer is not None and peer.address is not None:
-            self.pool.ban(peer.address)
-            for other in list(self.peers.values()):
-                if other.address == peer.address:
-                    other.close()
-        elif peer is not None:
-            peer.close()
-
-    def _ban_source(self, key: PeerKey) -> None:
-        """Somebody sent bad data: a peer, or another source."""
-        self._ban(self.peers.get(key))
-        if key in self.bans:
-            self.bans[key]()
 
     async def _wait(self, event: trio.Event) -> None:
         """Wait for an event of this torrent, or for its end."""

@@ -127,7 +127,7 @@ class TorrentTasks:
             if await torrent.open_storage.commit_piece(download.index, download.buffer):
                 torrent.piece_verified(download, trio.current_time())
             else:
-                torrent.piece_failed(download)
+                torrent.piece_failed(download, trio.current_time())
         except StorageError as error:
             torrent.fail(error)
         finally:
@@ -146,6 +146,7 @@ class TorrentTasks:
             await trio.sleep(TICK_SECONDS)
             now = trio.current_time()
             torrent.drop_stalled(now)
+            torrent.culprits.tick(now)
             torrent.exchange.tell(now)
             if torrent.uploads.has_reached_goal(now):
                 torrent.end()
