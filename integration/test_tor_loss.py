@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,38 @@ async def test_a_tor_that_was_frozen_for_a_moment_is_kept(config: TorConfig) -> 
         await events.wait(Restored)
         assert await tor_pid(config) == pid
         await exchange(tor, service)
+
+
+async def test_a_cut_control_connection_is_the_loss_of_tor(config: TorConfig) -> None:
+    """Tor cannot be watched without it; and a tor of ours ends with it, so another is started."""
+    events = Events()
+    async with open_tor(config, events) as tor, tor.publish() as service:
+        stream, _ = await exchange(tor, service)
+        pid = await tor_pid(config)
+        async with traffic_stops(stream):
+            [cut] = connections_to(config.state / "tor/1/control")
+            with socket.socket(fileno=os.dup(cut)) as control:
+                control.shutdown(socket.SHUT_RDWR)
+            with trio.fail_after(NOTICED):
+                await events.wait(Lost)
+        await events.wait(Restored)
+        assert await tor_pid(config) != pid
+        await exchange(tor, service)
+
+
+def connections_to(path: Path) -> list[int]:
+    """Our descriptors of connections to a Unix socket."""
+    return [number for number in range(3, 256) if is_connected_to(number, path)]
+
+
+def is_connected_to(descriptor: int, path: Path) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        with socket.socket(fileno=os.dup(descriptor)) as one:
+            return bool(one.getpeername() == str(path))
+    except OSError:  # it is closed, or a socket that listens
+        return False
 
 
 async def test_a_disabled_network_is_waited_for(config: TorConfig) -> None:
