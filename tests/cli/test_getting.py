@@ -1,5 +1,6 @@
 """What `get` refuses, before and after it has opened Tor."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -96,6 +97,16 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(torrent: Path) -> None:
     result = CliRunner().invoke(program, ["get", f"{LINK}&x.pe={OWN}", "--dir", folder])
     assert result.exit_code == 1
     assert "--dir" in result.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_begins(
+    tmp_path: Path, guard: FakeGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda _, mode: mode != os.W_OK)  # root may write everywhere
+    result = CliRunner().invoke(program, ["get", f"{LINK}&x.pe={OWN}", "--dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "No permission" in result.stderr
+    assert guard.done == []
 
 
 def test_a_file_that_is_not_there_is_told_before_anything_begins(

@@ -52,6 +52,11 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     assert limits_of(f"--until={text}") is None
 
 
+def test_connections_are_counted_and_never_too_few_to_meet_anybody() -> None:
+    assert limits_of("--max-connections", "40") == LimitOptions(max_connections=40)
+    assert limits_of("--max-connections", "3") is None
+
+
 def test_goals() -> None:
     goals = limits_of("--until-ratio", "1.5", "--until-copies", "2")
     assert goals == LimitOptions(until_ratio=1.5, until_copies=2)

@@ -97,6 +97,17 @@ def test_names_cannot_steer_the_terminal(terminal: StringIO, statistics: Make) -
     assert "\x1b]0" not in terminal.getvalue()
 
 
+def test_long_words_to_the_user_are_not_cut_in_the_middle(terminal: StringIO) -> None:
+    ui = TerminalUi(StringIO(), terminal, width=40)
+    path = f"/{'folder/' * 8}file.bin"
+    ui.error(ExitCode.FAILED, f"There is no space left for {path}. Free some of it and try again.")
+    assert shown(terminal) == [
+        "Error: There is no space left for",
+        f"{path}.",
+        "Free some of it and try again.",
+    ]
+
+
 def test_no_color_is_respected(terminal: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     ui = TerminalUi(StringIO(), terminal, width=80)

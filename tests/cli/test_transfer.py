@@ -95,8 +95,11 @@ async def test_a_reached_goal_ends_serving_without_an_error(
 
 
 def test_limits_in_the_words_of_the_engine() -> None:
-    limits = LimitOptions(max_up=1, max_down=2, until_ratio=3, until=4, until_copies=5)
-    assert settings(limits) == Settings(max_upload=1, max_download=2)
+    limits = LimitOptions(
+        max_up=1, max_down=2, max_connections=9, until_ratio=3, until=4, until_copies=5
+    )
+    assert settings(limits) == Settings(max_upload=1, max_download=2, max_connections=9)
+    assert settings(LimitOptions()) == Settings()
     assert settings(limits, 1).circuits == 1
     assert goals(limits) == Goals(ratio=3, seconds=4, copies=5)
     assert goals(LimitOptions()) == NO_GOALS

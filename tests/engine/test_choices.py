@@ -89,7 +89,7 @@ def test_files_are_chosen_by_name_or_by_the_link(
         piece_hashes=bytes(20),
     )
     assert by_name(only, skip, numbers)(info) == expected
-    with pytest.raises(PathError, match="--only"):
+    with pytest.raises(PathError, match=r"It has a\.txt, b/c\.jpg, b/d\.txt\. Change --only"):
         by_name(["z"], [], None)(info)
 
 

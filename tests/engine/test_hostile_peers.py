@@ -16,6 +16,7 @@ from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
+from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.protocol import messages
@@ -100,7 +101,10 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    network: MemoryNetwork, tmp_path: Path, form: TorrentFormat = TorrentFormat.V1
+    network: MemoryNetwork,
+    tmp_path: Path,
+    form: TorrentFormat = TorrentFormat.V1,
+    settings: Settings | None = None,
 ) -> AsyncIterator[Scene]:
     content = tmp_path / "seed" / "file.bin"
     content.parent.mkdir()
@@ -108,7 +112,7 @@ async def scene(
     made = await create_torrent(content, piece_length=PIECE, torrent_format=form)
     metainfo = made.metainfo
     address, listener = network.listen(1)
-    async with open_session(dial=network.dial) as session:
+    async with open_session(dial=network.dial, settings=settings) as session:
         spec = TorrentSpec(metainfo, content.parent, shared_path=content)
         torrent = session.add(spec, listener=listener)
         await torrent.wait_complete()
@@ -348,6 +352,18 @@ async def test_metadata_that_is_not_the_torrents_is_refused(
             spec = TorrentSpec(magnet, tmp_path, peers=(address, stage.address))
             await session.add(spec).wait_complete()
         assert (tmp_path / "file.bin").read_bytes() == stage.content
+
+
+async def test_strangers_leave_room_for_our_own_dials(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path, settings=Settings(max_connections=5)) as stage:
+        met = [await stage.meet() for _ in range(4)]
+        stream = await network.dial(stage.address.host, stage.address.port, "one more")
+        assert await stream.receive_into(memoryview(bytearray(1))) == 0
+        await met[0].stream.aclose()
+        await until(lambda: len(stage.seeder.peers) == 3)
+        await stage.meet()
 
 
 async def test_a_bug_met_with_one_peer_leaves_the_others_alone(

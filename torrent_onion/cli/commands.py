@@ -121,7 +121,7 @@ def get(
     from torrent_onion.cli import getting, sources
 
     unread = [sources.fetch_source(source) for source in source_texts]
-    getting.make_folder(fetch.folder)
+    getting.prepare_folder(fetch.folder)
     read = partial(getting.read_requests, unread, fetch)
     _run_with_tor(tor, output, partial(getting.get, read), fetch.folder)
 

@@ -1,5 +1,6 @@
 """``get``: fetch a torrent, and with ``--seed`` go on serving it."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -97,11 +98,11 @@ def _has_other_sources(source: Source) -> bool:
     return any(url.lower().startswith(_REACHABLE) for url in urls)
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder that the data goes into, if it is not there.
+def prepare_folder(folder: Path) -> None:
+    """Make the folder that the data goes into, if it is not there, before anything slow begins.
 
     Raises:
-        PathError: It cannot be made.
+        PathError: It cannot be made, or not be written into.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,8 @@ def make_folder(folder: Path) -> None:
         raise PathError(
             f"The folder {folder} cannot be made ({error.strerror}). Choose another with --dir."
         ) from error
+    if not os.access(folder, os.W_OK):
+        raise PathError(f"No permission to write into {folder}. Choose another with --dir.")
 
 
 Reading = GetRequest | TorrentOnionError

@@ -28,6 +28,7 @@ class LimitOptions:
     Args:
         max_up: Bytes a second for all of them together; None is no limit.
         max_down: The same, coming in.
+        max_connections: To the peers of one torrent; None leaves it to the engine.
         until_ratio: Stop serving when so many times the content is sent.
         until: Stop after so many seconds of serving.
         until_copies: Stop when so many others have become complete.
@@ -35,6 +36,7 @@ class LimitOptions:
 
     max_up: float | None = None
     max_down: float | None = None
+    max_connections: int | None = None
     until_ratio: float | None = None
     until: float | None = None
     until_copies: int | None = None
@@ -72,6 +74,9 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
     return seconds
 
 
+MIN_CONNECTIONS = 4
+"""Fewer could all be circuits to one peer, and nobody would be left to ask when it goes."""
+
 _LIMITS = (
     click.option(
         "--max-up",
@@ -84,6 +89,12 @@ _LIMITS = (
         callback=_rate,
         metavar="RATE",
         help="Receive no more than so many bytes a second.",
+    ),
+    click.option(
+        "--max-connections",
+        type=click.IntRange(min=MIN_CONNECTIONS),
+        metavar="N",
+        help="Connect to at most so many peers of each torrent.",
     ),
     click.option(
         "--until-ratio",
@@ -114,6 +125,7 @@ def limit_options(command: Command) -> Command:
         *,
         max_up: float | None,
         max_down: float | None,
+        max_connections: int | None,
         until_ratio: float | None,
         until: float | None,
         until_copies: int | None,
@@ -122,6 +134,7 @@ def limit_options(command: Command) -> Command:
         limits = LimitOptions(
             max_up=max_up,
             max_down=max_down,
+            max_connections=max_connections,
             until_ratio=until_ratio,
             until=until,
             until_copies=until_copies,

@@ -129,15 +129,18 @@ class TerminalUi(Ui):
 
     def warn(self, words: str) -> None:
         """The same in colour, unless NO_COLOR is set."""
-        self.close()
-        self._console.print(Text("Warning: ", "yellow"), words, sep="", soft_wrap=True)
+        self._say("Warning:", "yellow", words)
 
     def error(self, code: ExitCode, message: str, part: Part | None = None) -> None:
         """The same in another colour."""
         del code
+        self._say("Error:", "red", f"{in_front(part)}{text.printable(message)}")
+
+    def _say(self, label: str, colour: str, words: str) -> None:
         self.close()
-        safe = f"{in_front(part)}{text.printable(message)}"
-        self._console.print(Text("Error: ", "red"), safe, sep="", soft_wrap=True)
+        lines = Text(text.wrapped(f"{label} {words}", self._console.width))
+        lines.stylize(colour, 0, len(label))
+        self._console.print(lines, soft_wrap=True)
 
     def qr_code(self, link: str) -> None:
         """Draw it in half blocks, if all of it is visible at once; otherwise do nothing."""

@@ -4,6 +4,7 @@ Two rules: sizes are decimal (1 MB is 1,000,000 bytes, as in shops and in this p
 and no text that came from a torrent reaches a terminal before :func:`printable` has seen it.
 """
 
+import textwrap
 import unicodedata
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
@@ -66,6 +67,13 @@ def printable(text: str) -> str:
     characters, and lone surrogates (undecodable file names) become U+FFFD.
     """
     return "".join("\N{REPLACEMENT CHARACTER}" if _is_unsafe(c) else c for c in text)
+
+
+def wrapped(text: str, width: int) -> str:
+    """The text in lines of so many columns; a path or link stays whole, to be copied."""
+    return "\n".join(
+        textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
+    )
 
 
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"

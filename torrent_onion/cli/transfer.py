@@ -58,6 +58,8 @@ async def serve(torrent: Torrent, ui: Ui) -> None:
 def settings(limits: LimitOptions, circuits: int | None = None) -> Settings:
     """The options in the words of the engine."""
     made = Settings(max_upload=limits.max_up, max_download=limits.max_down)
+    if limits.max_connections is not None:
+        made = replace(made, max_connections=limits.max_connections)
     return made if circuits is None else replace(made, circuits=circuits)
 
 

@@ -30,7 +30,7 @@ from torrent_onion.protocol.peer_wire import Event, PeerWire
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # how often the pool is asked for candidates whose pause is over
-RESERVED_FOR_DIALS = 20  # connections that strangers who come in cannot take from our own dials
+RESERVED_SHARE = 5  # one connection in so many is kept from strangers, for our own dials
 PEER_ID_SIZE = 20  # bytes, BEP 3
 
 
@@ -136,7 +136,8 @@ class Connections:
     async def _accept(self, listener: PeerListener, nursery: trio.Nursery) -> None:
         while True:
             stream = await listener.accept()
-            if self._open >= self._torrent.settings.max_connections - RESERVED_FOR_DIALS:
+            most = self._torrent.settings.max_connections
+            if self._open >= most - most // RESERVED_SHARE:
                 await stream.aclose()
             else:
                 nursery.start_soon(self._serve, stream, None)

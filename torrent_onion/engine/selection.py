@@ -48,6 +48,17 @@ def set_priorities(
                 picker.set_priority(pieces[-1], MAX_PRIORITY)
 
 
+_MOST_NAMED = 5
+"""Files that are named where a choice fits none: enough to see what was meant."""
+
+
+def _some_names(info: Info) -> str:
+    """``a.txt, b/c.txt and 2 more``."""
+    names = ["/".join(entry.path) for entry in info.files if not entry.is_pad]
+    rest = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
 def by_name(only: Sequence[str], skip: Sequence[str], numbers: Collection[int] | None) -> Select:
     """A choice of files by patterns of their paths (see ``core.path_patterns``).
 
@@ -66,10 +77,8 @@ def by_name(only: Sequence[str], skip: Sequence[str], numbers: Collection[int] |
             and (fits(entry.path, only) if only else numbers is None or file in numbers)
         )
         if not chosen:
-            raise PathError(
-                "None of its files is wanted. See their names with `torrent-onion show`, "
-                "or get it without --only and --skip."
-            )
+            has = _some_names(info)
+            raise PathError(f"None of its files is wanted. It has {has}. Change --only and --skip.")
         return chosen
 
     return select
