@@ -15,6 +15,8 @@ from statistics import median
 
 import libtorrent as lt
 
+_MARKS = {True: "yes", False: "**no**", None: ""}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -26,7 +28,8 @@ class Row:
         unit: Of both.
         ours: One value for each run.
         yardstick: The same, from the same runs; empty where there is none.
-        reach: The ratio to reach; where there is no yardstick, the value not to exceed.
+        reach: The ratio to reach; where there is no yardstick, the value not to exceed. None where
+            it is only good to know.
         less_is_better: The ratio is not to exceed ``reach`` either.
     """
 
@@ -35,7 +38,7 @@ class Row:
     unit: str
     ours: Sequence[float]
     yardstick: Sequence[float]
-    reach: float
+    reach: float | None
     less_is_better: bool = False
 
     @property
@@ -44,26 +47,45 @@ class Row:
         return median(self.ours) / median(self.yardstick) if self.yardstick else None
 
     @property
-    def is_reached(self) -> bool:
+    def is_reached(self) -> bool | None:
+        if self.reach is None:
+            return None
         if self.ratio is None:
             return median(self.ours) <= self.reach
         return self.ratio <= self.reach if self.less_is_better else self.ratio >= self.reach
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    print(f"\n{'what':44} {'beside':38} {'ours':>8} {'theirs':>8} {'unit':7} {'ratio':>6} reach")
+    """Print them as a table in Markdown."""
+    print("\n| what | beside | ours | theirs | unit | ratio | to reach | reached |")
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
-        theirs = f"{median(row.yardstick):8.2f}" if row.yardstick else f"{'-':>8}"
-        ratio = f"{row.ratio:6.2f}" if row.ratio is not None else f"{'-':>6}"
-        reached = "" if row.is_reached else "  not reached"
-        print(
-            f"{row.what:44} {row.beside:38} {median(row.ours):8.2f} {theirs} {row.unit:7} "
-            f"{ratio} {row.reach:g}{reached}"
-        )
+        print_row(row)
 
 
-def write_json(path: Path, rows: Sequence[Row], by_circuits: Sequence[dict[str, float]]) -> None:
-    """Write everything that was measured, and where."""
+def print_row(row: Row) -> None:
+    """Print one line of it."""
+    theirs = f"{median(row.yardstick):.2f}" if row.yardstick else ""
+    ratio = f"{row.ratio:.2f}" if row.ratio is not None else ""
+    cells = (row.what, row.beside, f"{median(row.ours):.2f}", theirs, row.unit, ratio)
+    line = " | ".join((*cells, _to_reach(row), _MARKS[row.is_reached]))
+    print(f"| {line} |", flush=True)
+
+
+def _to_reach(row: Row) -> str:
+    if row.reach is None:
+        return ""
+    is_limit = row.less_is_better or row.ratio is None
+    return f"at most {row.reach:g}" if is_limit else f"{row.reach:g}"
+
+
+def write_json(
+    path: Path,
+    rows: Sequence[Row],
+    by_circuits: Sequence[dict[str, float]],
+    failed: Sequence[str],
+) -> None:
+    """Write everything that was measured, and where; ``failed`` names the parts that broke off."""
     figures = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
@@ -75,12 +97,14 @@ def write_json(path: Path, rows: Sequence[Row], by_circuits: Sequence[dict[str, 
                 "ours": list(row.ours),
                 "yardstick": list(row.yardstick),
                 "ratio": row.ratio,
+                "less_is_better": row.less_is_better or row.ratio is None,
                 "reach": row.reach,
                 "reached": row.is_reached,
             }
             for row in rows
         ],
         "goodput_by_circuits": list(by_circuits),
+        "failed": list(failed),
     }
     path.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -5,27 +5,38 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MEGABYTE = 1_000_000
+PEER = "integration.bench.peer_process"
 
 
 def run_peer(*arguments: str | Path | int) -> dict[str, Any]:
     """Run a peer to its end; return what it measured."""
-    command = _command(arguments)
+    return run_process(PEER, *arguments)
+
+
+def run_process(program: str, *arguments: str | Path | int) -> dict[str, Any]:
+    """Run a module to its end; return what its last line says."""
+    command = _command(program, arguments)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-@contextmanager
-def serving_peer(*arguments: str | Path | int) -> Iterator[tuple[int, str]]:
+def serving_peer(*arguments: str | Path | int) -> AbstractContextManager[tuple[int, str]]:
     """A peer that serves until the block ends: its process id, and where it listens."""
+    return serving_process(PEER, *arguments)
+
+
+@contextmanager
+def serving_process(program: str, *arguments: str | Path | int) -> Iterator[tuple[int, str]]:
+    """The same with another module."""
     with subprocess.Popen(
-        _command(arguments), stdout=subprocess.PIPE, text=True, cwd=ROOT
+        _command(program, arguments), stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         assert process.stdout is not None
         try:
@@ -48,5 +59,5 @@ def make_content(path: Path, size: int) -> Path:
     return path
 
 
-def _command(arguments: tuple[str | Path | int, ...]) -> list[str]:
-    return [sys.executable, "-m", "integration.bench.peer_process", *map(str, arguments)]
+def _command(program: str, arguments: tuple[str | Path | int, ...]) -> list[str]:
+    return [sys.executable, "-m", program, *map(str, arguments)]
