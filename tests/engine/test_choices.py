@@ -113,7 +113,7 @@ async def test_in_sequence_the_ends_of_files_come_first(
         torrent = session.add(TorrentSpec(metainfo, tmp_path / "get", sequential=True))
         with trio.fail_after(10):
             await until(lambda: torrent.state is TorrentState.DOWNLOADING)
-        picker = torrent.open_picker
+        picker = torrent.downloads.picker
         assert picker.sequential
         ends = {
             index

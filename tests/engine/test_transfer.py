@@ -239,7 +239,7 @@ async def test_a_bug_ends_one_torrent_only(
         def stumble(now: float) -> None:
             raise ZeroDivisionError(now)
 
-        monkeypatch.setattr(broken, "drop_stalled", stumble)
+        monkeypatch.setattr(broken.metadata, "drop_stalled", stumble)
         with trio.fail_after(10):
             await broken.ended.wait()
         assert broken.state is TorrentState.FAILED

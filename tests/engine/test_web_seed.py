@@ -119,6 +119,7 @@ class FakeTorrent:
 
     def __init__(self, shared: Shared, have: Iterable[int]) -> None:
         info = self.info = shared.info
+        self.downloads = self  # small enough to be its own taking side
         self.all_verified = trio.Event()
         self.bans: dict[PeerKey, Callable[[], None]] = {}
         self.unasked = 0
@@ -128,7 +129,7 @@ class FakeTorrent:
         bits = Bitfield(info.layout.num_pieces)
         for index in have:
             bits.set(index)
-        self.open_picker = PiecePicker(info.layout, bits, rng=random.Random(1))
+        self.picker = PiecePicker(info.layout, bits, rng=random.Random(1))
 
     def expected(self, index: int) -> bytes:
         spans = self.info.layout.spans(index, 0, self.info.layout.piece_size(index))
@@ -139,7 +140,7 @@ class FakeTorrent:
     def source_block_received(
         self, key: PeerKey, block: Block, data: memoryview, now: float
     ) -> None:
-        picker = self.open_picker
+        picker = self.picker
         try:
             received = picker.block_received(key, block.piece, block.begin, data)
         except UnaskedBlock:
@@ -185,7 +186,7 @@ class Download:
     def picker(self) -> PiecePicker:
         """What is missing in the end."""
         assert self.torrent is not None
-        return self.torrent.open_picker
+        return self.torrent.downloads.picker
 
     @property
     def error(self) -> str:
@@ -526,11 +527,11 @@ class TestMany:
     ) -> None:
         web.sites[HOST, 80] = static(big.root)
         torrent = FakeTorrent(big, have=())
-        torrent.open_picker.add_peer(5, Bitfield.full(41))
-        asked = torrent.open_picker.pick(5, 20)
+        torrent.downloads.picker.add_peer(5, Bitfield.full(41))
+        asked = torrent.downloads.picker.pick(5, 20)
         seeds = WebSeeds(torrent, [BASE], http=HttpClient(web.dial), rng=random.Random(1))
         await seeds.run()
-        assert torrent.open_picker.is_done
+        assert torrent.downloads.picker.is_done
         assert seeds.statistics()[0].downloaded == BIG
         ranges = [request.headers["range"] for request in web.requests]
         first = asked[0].piece * PIECE

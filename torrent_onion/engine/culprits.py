@@ -95,11 +95,11 @@ class Culprits:
             self._torrent.bans[key]()
 
     def _judge(self, download: PieceDownload, bad_blocks: frozenset[int]) -> None:
-        suspects = self._torrent.open_picker.piece_failed(download.index, bad_blocks)
+        suspects = self._torrent.downloads.picker.piece_failed(download.index, bad_blocks)
         if bad_blocks or len(suspects) == 1:
             for key in suspects:
                 self.ban(key)
-        self._torrent.ask_everybody()
+        self._torrent.downloads.ask_everybody()
 
     def _knowing(self, download: PieceDownload) -> list[PeerKey]:
         """Peers that may know the leaves of a piece; who sent none of it comes first."""

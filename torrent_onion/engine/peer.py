@@ -122,13 +122,13 @@ class Peer:
         """Wait while the torrent has too much in hand already, or has had enough a second."""
         while self.wire.bytes_queued > MAX_QUEUED:
             await self._drained.wait()
-        await self._torrent.complete_pieces.wait_room()
+        await self._torrent.downloads.complete_pieces.wait_room()
         received, self._received = self._received, 0
         await take_from_all(self._torrent.download_limits, received)
 
     def batch_done(self, now: float) -> None:
         """All that one read brought is handled: ask for as much again."""
-        self._torrent.ask(self, now)
+        self._torrent.downloads.ask(self, now)
         if self.wire.bytes_queued:
             self.wake.ring()
 
@@ -195,7 +195,7 @@ class Peer:
             StorageError: The data that it asks about cannot be read.
         """
         request = self.hash_requests.popleft()
-        self.wire.send(await self._torrent.answer_hash_request(request))
+        self.wire.send(await self._torrent.metadata.answer(request))
 
     def send_block(self, block: Block, data: memoryview, now: float) -> None:
         """Queue a block for the writer, who calls this."""
@@ -248,11 +248,11 @@ class Peer:
 
     def _on_choke(self, *_: Any) -> None:
         self.peer_choking = True
-        self._torrent.peer_choked_us(self)
+        self._torrent.downloads.peer_choked_us(self)
 
     def _on_unchoke(self, _: Any, now: float) -> None:
         self.peer_choking = False
-        self._torrent.ask(self, now)
+        self._torrent.downloads.ask(self, now)
 
     def _on_interested(self, _: Any, now: float) -> None:
         self.peer_interested = True
@@ -271,7 +271,7 @@ class Peer:
             self.pieces = Bitfield.full(num_pieces)
         else:
             self.pieces = Bitfield.from_bytes(event.bits, num_pieces)
-        self._torrent.peer_pieces_known(self, now)
+        self._torrent.downloads.peer_pieces_known(self, now)
 
     def _on_have(self, have: messages.Have, now: float) -> None:
         if self.pieces is None:
@@ -282,12 +282,12 @@ class Peer:
             raise ProtocolError("the peer has a piece that is beyond the end of the torrent")
         if not self.pieces[have.piece]:
             self.pieces.set(have.piece)
-            self._torrent.peer_has(self, have.piece, now)
+            self._torrent.downloads.peer_has(self, have.piece, now)
 
     def _on_dont_have(self, lost: extensions.DontHave, _: float) -> None:
         if self.pieces is not None and self.pieces[lost.piece]:
             self.pieces.clear(lost.piece)
-            self._torrent.peer_lost(self, lost.piece)
+            self._torrent.downloads.peer_lost(self, lost.piece)
 
     def _on_request(self, request: messages.Request, _: float) -> None:
         block = Block(request.piece, request.begin, request.length)
@@ -308,19 +308,25 @@ class Peer:
         self.download_meter.add(now, len(piece.block))
         self.payload_received += len(piece.block)
         self._received += len(piece.block)
-        self._torrent.block_received(self, piece, now)
+        self._torrent.downloads.block_received(self, piece, now)
 
     def _on_reject(self, reject: messages.Reject, _: float) -> None:
-        self._torrent.request_rejected(self, Block(reject.piece, reject.begin, reject.length))
+        self._torrent.downloads.request_rejected(
+            self, Block(reject.piece, reject.begin, reject.length)
+        )
 
     def _on_allowed_fast(self, allowed: messages.AllowedFast, now: float) -> None:
         num_pieces = self._torrent.num_pieces
         if num_pieces is not None and allowed.piece < num_pieces:
             self.allowed_fast.add(allowed.piece)
-            self._torrent.ask(self, now)
+            self._torrent.downloads.ask(self, now)
 
-    def _on_extension_handshake(self, _: Any, now: float) -> None:
-        self._torrent.extension_handshake_received(self, now)
+    def _on_extension_handshake(self, said: extensions.ExtensionHandshake, now: float) -> None:
+        if said.metadata_size is not None:
+            self._torrent.metadata.peer_offers(self, said.metadata_size, now)
+        if said.reqq is not None:
+            self.requests.set_limit(said.reqq)
+        self._torrent.exchange.handshake_received(self, now)
 
     def _on_onion_pex(self, message: OnionPex, now: float) -> None:
         self._torrent.exchange.received(self, message, now)
@@ -333,10 +339,10 @@ class Peer:
         self.wake.ring()
 
     def _on_metadata_data(self, data: extensions.MetadataData, now: float) -> None:
-        self._torrent.metadata_received(self, data, now)
+        self._torrent.metadata.received(self, data, now)
 
-    def _on_metadata_reject(self, *_: Any) -> None:
-        self._torrent.metadata_rejected(self)
+    def _on_metadata_reject(self, _: Any, now: float) -> None:
+        self._torrent.metadata.rejected(self, now)
 
     def _on_hash_request(self, request: HashRequest, _: float) -> None:
         if len(self.hash_requests) >= MAX_HASH_REQUESTS:
@@ -345,10 +351,10 @@ class Peer:
         self.wake.ring()
 
     def _on_hashes(self, hashes: Hashes, now: float) -> None:
-        self._torrent.hashes_received(self, hashes, now)
+        self._torrent.metadata.hashes_received(self, hashes, now)
 
     def _on_hash_reject(self, reject: HashReject, now: float) -> None:
-        self._torrent.hashes_rejected(self, reject, now)
+        self._torrent.metadata.hashes_rejected(self, reject, now)
 
     def _reject(self, block: Block) -> None:
         """Say that a request will not be answered, to peers that can hear it (BEP 6)."""

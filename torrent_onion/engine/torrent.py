@@ -8,7 +8,6 @@ peer_session.py do what takes time.
 import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from hashlib import blake2b
 
 import trio
@@ -17,13 +16,11 @@ from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Info, Metainfo
-from torrent_onion.core.piece_layout import Block
-from torrent_onion.engine.bandwidth import RateLimit, take_from_all
-from torrent_onion.engine.complete_pieces import CompletePieces
+from torrent_onion.engine.bandwidth import RateLimit
 from torrent_onion.engine.culprits import Culprits
+from torrent_onion.engine.downloads import Downloads
 from torrent_onion.engine.onion_exchange import OnionExchange
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.selection import set_priorities, wanted_pieces
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.sources import Sources
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
@@ -33,13 +30,11 @@ from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.traffic import Traffic
 from torrent_onion.engine.uploads import Uploads
 from torrent_onion.engine.wakeup import Wakeup
-from torrent_onion.errors import LocalError, MetainfoError, ProtocolError, TorrentOnionError
+from torrent_onion.errors import LocalError, ProtocolError, TorrentOnionError
 from torrent_onion.policy.peer_pool import PeerPool, Source
-from torrent_onion.policy.piece_download import PeerKey, PieceDownload
-from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
+from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol import messages
-from torrent_onion.protocol.extensions import STRIPE_SIZE, ExtensionHandshake, MetadataData
-from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
+from torrent_onion.protocol.extensions import STRIPE_SIZE, ExtensionHandshake
 
 
 class Torrent:
@@ -79,7 +74,7 @@ class Torrent:
         self.pool = PeerPool(rng, spec.own_address, max_dials=settings.max_dials)
         self.pool.add(spec.peers, Source.USER)
         self.traffic = Traffic()
-        self.metadata = TorrentMetadata(self.info_hashes)
+        self.metadata = TorrentMetadata(self)
         self.exchange = OnionExchange(self)
         self.checked = 0
         self.error: TorrentOnionError | None = None
@@ -89,7 +84,6 @@ class Torrent:
         self.all_verified = trio.Event()
         self.ended = trio.Event()
         self._complete = trio.Event()
-        self.complete_pieces = CompletePieces()
         # Set by its tasks, who can reach them.
         self.sources: Sources | None = None
         # How to end what gives us blocks and is no peer: web seeds.
@@ -97,11 +91,9 @@ class Torrent:
         self.culprits = Culprits(self)
         self._cancel_scope = trio.CancelScope()
         self._have: Bitfield | None = None
-        self._picker: PiecePicker | None = None
         self.uploads = Uploads(self)
+        self.downloads = Downloads(self)
         self._stripe_secret = secrets.token_bytes(STRIPE_SIZE)
-        self._done = 0
-        self._unwanted = 0
         self.wanted: frozenset[int] | None = None
         if isinstance(spec.source, Metainfo):
             self.metadata_known(spec.source.info, spec.source.piece_layers)
@@ -150,9 +142,9 @@ class Torrent:
         now = trio.current_time()
         return TorrentStatistics(
             state=self.state,
-            done=self._done,
+            done=self.downloads.done,
             total=self.info.total_length if self.info else 0,
-            unwanted=self._unwanted,
+            unwanted=self.downloads.unwanted,
             checked=self.checked,
             downloaded=self.traffic.downloaded,
             uploaded=self.traffic.uploaded,
@@ -211,13 +203,6 @@ class Torrent:
         return self.storage
 
     @property
-    def open_picker(self) -> PiecePicker:
-        """What is missing, for whoever comes after the check."""
-        if self._picker is None:
-            raise RuntimeError("the data is not checked yet")
-        return self._picker
-
-    @property
     def num_pieces(self) -> int | None:
         """None until the metadata is known."""
         return self.info.layout.num_pieces if self.info else None
@@ -256,10 +241,10 @@ class Torrent:
             self._tell_extensions(peer)
             peer.wake.ring()
         self.exchange.metadata_known(now)
-        self._check_when_verifiable()
+        self.check_when_verifiable()
 
-    def _check_when_verifiable(self) -> None:
-        """Next comes the check of what is on disk."""
+    def check_when_verifiable(self) -> None:
+        """Next comes the check of what is on disk, if all is known that it needs."""
         if self.metadata.is_verifiable and not self.has_metadata.is_set():
             self.state = TorrentState.CHECKING
             self.has_metadata.set()
@@ -268,23 +253,15 @@ class Torrent:
         """What is on disk is known: download the rest, serve what is here."""
         info = self.metadata.known_info
         self._have = have
-        self._picker = PiecePicker(
-            info.layout, have.copy(), rng=self.rng, sequential=self.spec.sequential
-        )
-        set_priorities(self._picker, info, self.wanted, sequential=self.spec.sequential)
+        self.downloads.begin(info, have)
         self.uploads.begin(info, have)
         self.culprits.data_known(self.metadata.layers)
-        self._done = sum(_data_length(info, index) for index in have.indices())
-        wanted = wanted_pieces(info, self.wanted)
-        self._unwanted = sum(
-            _data_length(info, index) for index in have.missing() if not wanted[index]
-        )
         self.state = TorrentState.DOWNLOADING
         for peer in self.peers.values():
             for index in have.indices():
                 peer.send(messages.Have(index))
-            self.peer_pieces_known(peer, now)
-        if self._picker.is_done:
+            self.downloads.peer_pieces_known(peer, now)
+        if self.downloads.picker.is_done:
             self.all_verified.set()
 
     def finished(self) -> None:
@@ -307,8 +284,7 @@ class Torrent:
         self.metadata.add_peer(peer, now)
         self._tell_extensions(peer)
         peer.wake.ring()
-        if self._picker is not None:
-            self.peer_pieces_known(peer, now)
+        self.downloads.peer_pieces_known(peer, now)
 
     def _tell_extensions(self, peer: Peer) -> None:
         """Say what we can do (BEP 10); it may be said again when there is more to say."""
@@ -337,204 +313,13 @@ class Torrent:
         self.culprits.peer_gone(peer)
         self.metadata.remove_peer(peer.key)
         self.exchange.remove_peer(peer, trio.current_time())
-        if self._picker is not None and peer.in_picker:
-            self._picker.remove_peer(peer.key)
         self.uploads.remove_peer(peer)
-        self.ask_everybody()
+        self.downloads.remove_peer(peer)
 
     def add_candidates(self, addresses: Iterable[PeerAddress], source: str) -> None:
         """Addresses that somebody named: none is dialled before it is judged by the pool."""
         self.pool.add(addresses, source)
         self.more_candidates.ring()
-
-    # What peers tell.
-
-    def peer_pieces_known(self, peer: Peer, now: float) -> None:
-        """The peer's bitfield is known, perhaps anew."""
-        if self._picker is None or peer.pieces is None:
-            return
-        if peer.in_picker:
-            self._picker.remove_peer(peer.key)
-        self._picker.add_peer(peer.key, peer.pieces)
-        peer.in_picker = True
-        self.uploads.peer_pieces_known(peer, peer.pieces)
-        self.ask(peer, now)
-
-    def peer_has(self, peer: Peer, index: int, now: float) -> None:
-        """The peer has one piece more."""
-        if self._picker is not None and peer.in_picker:
-            self._picker.peer_has(peer.key, index)
-            self.uploads.peer_has(peer, index)
-            self.ask(peer, now)
-
-    def peer_lost(self, peer: Peer, index: int) -> None:
-        """The peer no longer has a piece (BEP 54)."""
-        if self._picker is not None and peer.in_picker:
-            self._picker.peer_lost(peer.key, index)
-            peer.set_interested(self._picker.is_interesting(peer.key))
-
-    def peer_choked_us(self, peer: Peer) -> None:
-        """Without the fast extension a choke drops every request; with it each is rejected."""
-        if not peer.wire.supports_fast:
-            self.drop_requests(peer)
-
-    def drop_requests(self, peer: Peer) -> None:
-        """The peer will not answer what it was asked; others may."""
-        if self._picker is not None and peer.in_picker:
-            for block in self._picker.drop_requests(peer.key):
-                peer.requests.request_gone(block)
-            self.ask_everybody()
-
-    def give_up(self, peer: Peer, blocks: list[Block]) -> None:
-        """Some requests took too long: let others be asked."""
-        if self._picker is None or not peer.in_picker:
-            return
-        for block in blocks:
-            self._picker.request_dropped(peer.key, block)
-            peer.requests.request_gone(block)
-            peer.send(messages.Cancel(block.piece, block.begin, block.length))
-        self.ask_everybody()
-
-    def request_rejected(self, peer: Peer, block: Block) -> None:
-        """The peer will not answer one request (BEP 6)."""
-        if self._picker is None or not self._picker.is_requested(peer.key, block):
-            return
-        self._picker.request_dropped(peer.key, block)
-        peer.requests.request_gone(block)
-        self.ask_everybody()
-
-    def extension_handshake_received(self, peer: Peer, now: float) -> None:
-        """The peer told what it can do (BEP 10)."""
-        theirs = peer.wire.peer_extensions
-        if theirs is not None and theirs.metadata_size is not None:
-            self.metadata.peer_offers(peer, theirs.metadata_size, now)
-        if theirs is not None and theirs.reqq is not None:
-            peer.requests.set_limit(theirs.reqq)
-        self.exchange.handshake_received(peer, now)
-
-    def metadata_received(self, peer: Peer, data: MetadataData, now: float) -> None:
-        """A piece of the metadata came (BEP 9)."""
-        try:
-            info, liars = self.metadata.received(peer, data, now)
-        except MetainfoError as error:  # its hash is right, so no other peer has a better one
-            self.fail(error)
-            return
-        for key in liars:
-            self.culprits.ban(key)
-        if info is not None:
-            self.metadata_known(info, {})
-        else:
-            self._ask_for_metadata(now)
-
-    def metadata_rejected(self, peer: Peer) -> None:
-        """A peer will not send the metadata."""
-        self.metadata.rejected(peer)
-        self._ask_for_metadata(trio.current_time())
-
-    def hashes_received(self, peer: Peer, hashes: Hashes, now: float) -> None:
-        """A part of a hash tree came (BEP 52)."""
-        if not self.metadata.hashes_received(peer, hashes, now):
-            self.culprits.ban(peer.key)
-        self.culprits.hashes_received(hashes)
-        self._check_when_verifiable()
-        self._ask_for_metadata(now)
-
-    def hashes_rejected(self, peer: Peer, reject: HashReject, now: float) -> None:
-        """A peer will not send a part of a hash tree."""
-        self.metadata.hashes_rejected(peer, reject)
-        self.culprits.hashes_rejected(peer, reject)
-        self._ask_for_metadata(now)
-
-    async def answer_hash_request(self, request: HashRequest) -> Hashes | HashReject:
-        """What a peer's request is answered with.
-
-        Raises:
-            StorageError: The data that it asks about cannot be read.
-        """
-        return await self.metadata.answer(request, self.storage, self._have)
-
-    def _ask_for_metadata(self, now: float) -> None:
-        for peer in self.peers.values():
-            self.metadata.ask(peer, now)
-
-    # Blocks.
-
-    def ask(self, peer: Peer, now: float) -> None:
-        """Keep the peer as busy as its connection can carry."""
-        picker = self._picker
-        if picker is None or not peer.in_picker:
-            return
-        peer.set_interested(picker.is_interesting(peer.key))
-        if peer.peer_choking and not peer.allowed_fast:
-            return
-        room = peer.requests.room(now)
-        if room <= 0 or not peer.am_interested:
-            return
-        allowed = peer.allowed_fast if peer.peer_choking else None
-        peer.request(picker.pick(peer.key, room, allowed=allowed), now)
-
-    def block_received(self, peer: Peer, piece: messages.Piece, now: float) -> None:
-        """Payload came in.
-
-        Raises:
-            ProtocolError: Nobody asked for it.
-        """
-        self.traffic.came_in(len(piece.block), now)
-        if self._picker is None or not peer.in_picker:
-            raise ProtocolError("the peer sent a block before it was asked for any")
-        block = Block(piece.piece, piece.begin, len(piece.block))
-        try:
-            received = self._picker.block_received(peer.key, piece.piece, piece.begin, piece.block)
-        except UnaskedBlock:
-            peer.unasked_block()
-            return
-        peer.requests.block_arrived(block, now)
-        self._take_block(block, received, now)
-
-    def source_block_received(
-        self, key: PeerKey, block: Block, data: memoryview, now: float
-    ) -> None:
-        """Payload came from a source that is no peer."""
-        self.traffic.came_in(len(data), now)
-        with suppress(UnaskedBlock):  # others may have sent it first
-            received = self.open_picker.block_received(key, block.piece, block.begin, data)
-            self._take_block(block, received, now)
-
-    async def admit(self, size: int) -> None:
-        """Pause a source that is no peer while no more bytes may come in."""
-        await self.complete_pieces.wait_room()
-        await take_from_all(self.download_limits, size)
-
-    def _take_block(self, block: Block, received: Received, now: float) -> None:
-        """Do what a block brought about."""
-        if not received.duplicate:
-            self.traffic.last_block = now
-        for key in received.cancel:
-            self._cancel_request(key, block)
-        if received.complete is not None:
-            self.complete_pieces.add(received.complete)
-
-    def piece_verified(self, download: PieceDownload, now: float) -> None:
-        """A piece is right and on disk: tell everybody who lacks it."""
-        picker, have = self._picker, self._have
-        if picker is None or have is None:
-            raise RuntimeError("a piece came before the data was checked")
-        index = download.index
-        for key in picker.piece_verified(index):
-            self.culprits.ban(key)
-        have.set(index)
-        self._done += _data_length(self.metadata.known_info, index)
-        for peer in self.peers.values():  # who has it as well learns how far we are
-            peer.send(messages.Have(index))
-        if picker.is_done:
-            self.all_verified.set()
-        for peer in list(self.peers.values()):
-            if not picker.is_interesting(peer.key):
-                self.ask(peer, now)
-
-    def piece_failed(self, download: PieceDownload, now: float) -> None:
-        """A piece has the wrong hash: find out who lied."""
-        self.culprits.piece_failed(download, now)
 
     # Now and then.
 
@@ -545,24 +330,6 @@ class Torrent:
     def is_useless(self, peer: Peer) -> bool:
         """Whether neither has anything to give to the other: both are seeds."""
         return self._have is not None and self._have.is_full and peer.is_seed
-
-    def drop_stalled(self, now: float) -> None:
-        """Ask others for the metadata and hashes that some peers do not send."""
-        if self.metadata.drop_stalled(now):
-            self.ask_everybody()
-
-    def ask_everybody(self) -> None:
-        """Something may be asked for again: see who can give it."""
-        now = trio.current_time()
-        for peer in self.peers.values():
-            self.ask(peer, now)
-            self.metadata.ask(peer, now)
-
-    def _cancel_request(self, key: PeerKey, block: Block) -> None:
-        peer = self.peers.get(key)
-        if peer is not None:
-            peer.send(messages.Cancel(block.piece, block.begin, block.length))
-            peer.requests.request_gone(block)
 
     async def _wait(self, event: trio.Event) -> None:
         """Wait for an event of this torrent, or for its end."""
@@ -576,9 +343,3 @@ class Torrent:
             nursery.start_soon(until, self.ended)
         if self.error is not None and not event.is_set():
             raise self.error
-
-
-def _data_length(info: Info, index: int) -> int:
-    """Bytes of files in a piece, padding not counted."""
-    spans = info.layout.spans(index, 0, info.layout.piece_size(index))
-    return sum(span.length for span in spans if not info.files[span.file].is_pad)

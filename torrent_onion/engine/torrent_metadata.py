@@ -1,29 +1,37 @@
 """What is known of one torrent: its info dictionary, its hash trees, and what peers lack of both.
 
-Owns both exchanges, BEP 9 and the hash messages of BEP 52. A torrent of version 2 alone counts as
+Owns both exchanges, BEP 9 and the hash messages of BEP 52, and tells the torrent what they bring
+about: it goes on, somebody lied, or the others are asked. A torrent of version 2 alone counts as
 known only when its piece layers are here, for nothing can be verified without them.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from torrent_onion.core.bitfield import Bitfield
-from torrent_onion.core.identity import InfoHashes
 from torrent_onion.core.metainfo import Info, TorrentFormat
 from torrent_onion.core.piece_layers import PieceLayers
 from torrent_onion.engine.hash_exchange import HashExchange
 from torrent_onion.engine.metadata_exchange import MetadataExchange
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.storage import Storage
+from torrent_onion.errors import MetainfoError
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.extensions import MetadataData, MetadataReject
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 
+if TYPE_CHECKING:
+    from torrent_onion.engine.torrent import Torrent
+
 
 class TorrentMetadata:
-    """The metadata of one torrent, on its way or here."""
+    """The metadata of one torrent, on its way or here.
 
-    def __init__(self, info_hashes: InfoHashes) -> None:
-        self._exchange = MetadataExchange(info_hashes)
+    Args:
+        torrent: Whose it is; its info-hashes are known.
+    """
+
+    def __init__(self, torrent: "Torrent") -> None:
+        self._torrent = torrent
+        self._exchange = MetadataExchange(torrent.info_hashes)
         self._hashes: HashExchange | None = None
         self._info: Info | None = None
         self._layers: PieceLayers | None = None
@@ -87,12 +95,17 @@ class TorrentMetadata:
         if self._hashes is not None:
             self._hashes.ask(peer, now)
 
-    def drop_stalled(self, now: float) -> bool:
-        """Ask no more of peers that stopped answering. Returns whether there were any."""
+    def drop_stalled(self, now: float) -> None:
+        """Ask others for what some peers do not send."""
         stalled = self._exchange.drop_stalled(now)
         if self._hashes is not None:
             stalled = self._hashes.drop_stalled(now) or stalled
-        return stalled
+        if stalled:
+            self._ask_everybody(now)
+
+    def _ask_everybody(self, now: float) -> None:
+        for peer in self._torrent.peers.values():
+            self.ask(peer, now)
 
     # BEP 9
 
@@ -100,15 +113,24 @@ class TorrentMetadata:
         """The peer has an info dictionary of this many bytes."""
         self._exchange.peer_offers(peer, size, now)
 
-    def rejected(self, peer: Peer) -> None:
+    def rejected(self, peer: Peer, now: float) -> None:
         """The peer will not send the info dictionary."""
         self._exchange.remove_peer(peer.key)
+        self._ask_everybody(now)
 
-    def received(
-        self, peer: Peer, data: MetadataData, now: float
-    ) -> tuple[Info | None, frozenset[PeerKey]]:
-        """A block of the info dictionary came: see ``MetadataExchange.received``."""
-        return self._exchange.received(peer, data, now)
+    def received(self, peer: Peer, data: MetadataData, now: float) -> None:
+        """A block of the info dictionary came."""
+        try:
+            info, liars = self._exchange.received(peer, data, now)
+        except MetainfoError as error:  # its hash is right, so no other peer has a better one
+            self._torrent.fail(error)
+            return
+        for key in liars:
+            self._torrent.culprits.ban(key)
+        if info is not None:
+            self._torrent.metadata_known(info, {})
+        else:
+            self._ask_everybody(now)
 
     def reply(self, piece: int) -> MetadataData | MetadataReject:
         """The answer to a peer's request for a block."""
@@ -116,19 +138,27 @@ class TorrentMetadata:
 
     # BEP 52
 
-    def hashes_received(self, peer: Peer, hashes: Hashes, now: float) -> bool:
-        """A part of a hash tree came. Returns False when it is wrong, so that the peer lied."""
-        return self._hashes is None or self._hashes.received(peer, hashes, now)
+    def hashes_received(self, peer: Peer, hashes: Hashes, now: float) -> None:
+        """A part of a hash tree came."""
+        if self._hashes is not None and not self._hashes.received(peer, hashes, now):
+            self._torrent.culprits.ban(peer.key)
+        self._torrent.culprits.hashes_received(hashes)
+        self._torrent.check_when_verifiable()
+        self._ask_everybody(now)
 
-    def hashes_rejected(self, peer: Peer, reject: HashReject) -> None:
+    def hashes_rejected(self, peer: Peer, reject: HashReject, now: float) -> None:
         """The peer will not send a part of a hash tree."""
         if self._hashes is not None:
             self._hashes.rejected(peer, reject)
+        self._torrent.culprits.hashes_rejected(peer, reject)
+        self._ask_everybody(now)
 
-    async def answer(
-        self, request: HashRequest, storage: Storage | None, have: Bitfield | None
-    ) -> Hashes | HashReject:
-        """The answer to a peer's request for hashes: see ``HashExchange.answer``."""
+    async def answer(self, request: HashRequest) -> Hashes | HashReject:
+        """The answer to a peer's request for hashes: see ``HashExchange.answer``.
+
+        Raises:
+            StorageError: The data that it asks about cannot be read.
+        """
         if self._hashes is None:
             return HashReject(
                 request.pieces_root,
@@ -137,4 +167,4 @@ class TorrentMetadata:
                 request.length,
                 request.proof_layers,
             )
-        return await self._hashes.answer(request, storage, have)
+        return await self._hashes.answer(request, self._torrent.storage, self._torrent.have)

@@ -117,7 +117,7 @@ class TorrentTasks:
     async def _commit_pieces(self, nursery: trio.Nursery) -> None:
         """Hand complete pieces to threads as they come."""
         while True:
-            for download in await self._torrent.complete_pieces.take():
+            for download in await self._torrent.downloads.complete_pieces.take():
                 nursery.start_soon(self._commit, download)
 
     async def _commit(self, download: PieceDownload) -> None:
@@ -125,16 +125,16 @@ class TorrentTasks:
         self._commits += 1
         try:
             if await torrent.open_storage.commit_piece(download.index, download.buffer):
-                torrent.piece_verified(download, trio.current_time())
+                torrent.downloads.piece_verified(download, trio.current_time())
             else:
-                torrent.piece_failed(download, trio.current_time())
+                torrent.culprits.piece_failed(download, trio.current_time())
         except StorageError as error:
             torrent.fail(error)
         finally:
             self._commits -= 1
             self._commit_ended.set()
             self._commit_ended = trio.Event()
-            torrent.complete_pieces.ended()
+            torrent.downloads.complete_pieces.ended()
 
     # Time.
 
@@ -145,7 +145,7 @@ class TorrentTasks:
         while True:
             await trio.sleep(TICK_SECONDS)
             now = trio.current_time()
-            torrent.drop_stalled(now)
+            torrent.metadata.drop_stalled(now)
             torrent.culprits.tick(now)
             torrent.exchange.tell(now)
             if torrent.uploads.has_reached_goal(now):
@@ -163,6 +163,6 @@ class TorrentTasks:
         elif now - peer.last_sent > KEEP_ALIVE_SECONDS:
             peer.send(KeepAlive())
         if overdue := peer.requests.overdue(now):
-            self._torrent.give_up(peer, overdue)
+            self._torrent.downloads.give_up(peer, overdue)
         else:
-            self._torrent.ask(peer, now)
+            self._torrent.downloads.ask(peer, now)

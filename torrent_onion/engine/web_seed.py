@@ -51,8 +51,12 @@ LAST_BLOCKS = 32
 _ZEROS = memoryview(bytes(1 << 16))
 
 
-class WebSeedTorrent(Protocol):
-    """What is asked of a torrent."""
+class WebSeedDownloads(Protocol):
+    """What is asked of the taking side of a torrent."""
+
+    @property
+    def picker(self) -> PiecePicker:
+        """What is missing."""
 
     def source_block_received(
         self, key: PeerKey, block: Block, data: memoryview, now: float
@@ -77,8 +81,7 @@ class WebSeed:
         key: Its number among the torrent's peers.
         url: As the torrent has it.
         info: The torrent.
-        torrent: Takes the blocks.
-        picker: Says what to ask for.
+        downloads: Says what to ask for, and takes the blocks.
         http: Asks.
         rng: For jitter, and where to begin.
     """
@@ -89,16 +92,15 @@ class WebSeed:
         url: HttpUrl,
         info: Info,
         *,
-        torrent: WebSeedTorrent,
-        picker: PiecePicker,
+        downloads: WebSeedDownloads,
         http: HttpClient,
         rng: Random,
     ) -> None:
         self._key = key
         self._url = url
         self._info = info
-        self._torrent = torrent
-        self._picker = picker
+        self._downloads = downloads
+        self._picker = downloads.picker
         self._http = http
         self._rng = rng
         self._scope = trio.CancelScope()
@@ -163,7 +165,7 @@ class WebSeed:
         finally:
             self._is_active = False
             self._picker.remove_peer(self._key)
-            self._torrent.ask_everybody()
+            self._downloads.ask_everybody()
 
     async def _work_too(self, isolation: str) -> None:
         """Be the second to ask, at servers that send what they are asked for."""
@@ -171,7 +173,7 @@ class WebSeed:
         await self._work(isolation)
 
     async def _work(self, isolation: str) -> None:
-        reader = WebSeedReader(self._http, self._url, self._info, isolation, self._torrent.admit)
+        reader = WebSeedReader(self._http, self._url, self._info, isolation, self._downloads.admit)
         if self._sends_whole_files:
             reader.has_ranges = False
         try:
@@ -238,7 +240,7 @@ class WebSeed:
         now = trio.current_time()
         self._downloaded += len(data)
         self._meter.add(now, len(data))
-        self._torrent.source_block_received(self._key, block, data, now)
+        self._downloads.source_block_received(self._key, block, data, now)
 
     def is_wanted(self, blocks: Sequence[Block]) -> bool:
         """Whether any of these blocks is still to come from here, and not from others by now."""
@@ -256,7 +258,7 @@ class WebSeed:
         self._after = None
         for block in blocks:
             self._picker.request_dropped(self._key, block)
-        self._torrent.ask_everybody()
+        self._downloads.ask_everybody()
 
     def _note_missing(self, error: FileNotThereError) -> None:
         self._error = self._lacking[error.file] = str(error)

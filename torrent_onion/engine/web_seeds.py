@@ -9,9 +9,8 @@ import trio
 from torrent_onion.core.metainfo import Info
 from torrent_onion.engine.http_client import HttpClient
 from torrent_onion.engine.source_statistics import WebSeedStatistics
-from torrent_onion.engine.web_seed import WebSeed, WebSeedTorrent
+from torrent_onion.engine.web_seed import WebSeed, WebSeedDownloads
 from torrent_onion.policy.piece_download import PeerKey
-from torrent_onion.policy.piece_picker import PiecePicker
 from torrent_onion.protocol.http import DroppedUrl, sort_out
 
 MAX_WEB_SEEDS = 8
@@ -19,7 +18,7 @@ MAX_WEB_SEEDS = 8
 _TOO_MANY = "there are too many"
 
 
-class FetchedTorrent(WebSeedTorrent, Protocol):
+class FetchedTorrent(Protocol):
     """What is asked of a torrent."""
 
     all_verified: trio.Event
@@ -30,8 +29,8 @@ class FetchedTorrent(WebSeedTorrent, Protocol):
         """What it is."""
 
     @property
-    def open_picker(self) -> PiecePicker:
-        """What it lacks."""
+    def downloads(self) -> WebSeedDownloads:
+        """What takes the blocks."""
 
 
 class WebSeeds:
@@ -76,8 +75,7 @@ class WebSeeds:
                 key,
                 url,
                 torrent.info,
-                torrent=torrent,
-                picker=torrent.open_picker,
+                downloads=torrent.downloads,
                 http=self._http,
                 rng=self._rng,
             )

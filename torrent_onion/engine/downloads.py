@@ -1,0 +1,217 @@
+"""What a torrent takes: which blocks are asked of whom, and what becomes of those that come.
+
+The decisions are the picker's and the request queues'; here they meet the peers. All of it is
+synchronous but for sources that are no peers, which are made to wait.
+"""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from torrent_onion.core.bitfield import Bitfield
+from torrent_onion.core.metainfo import Info
+from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.bandwidth import take_from_all
+from torrent_onion.engine.complete_pieces import CompletePieces
+from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.selection import set_priorities, wanted_pieces
+from torrent_onion.errors import ProtocolError
+from torrent_onion.policy.piece_download import PeerKey, PieceDownload
+from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
+from torrent_onion.protocol import messages
+
+if TYPE_CHECKING:
+    from torrent_onion.engine.torrent import Torrent
+
+
+class Downloads:
+    """The taking side of one torrent.
+
+    Args:
+        torrent: Whose it is.
+
+    Attributes:
+        complete_pieces: Pieces whose blocks are all here, waiting for a thread.
+        done: Bytes of files that are verified and on disk.
+        unwanted: Bytes of files that are missing and not to be fetched.
+    """
+
+    def __init__(self, torrent: "Torrent") -> None:
+        self.complete_pieces = CompletePieces()
+        self.done = 0
+        self.unwanted = 0
+        self._torrent = torrent
+        self._picker: PiecePicker | None = None
+
+    @property
+    def picker(self) -> PiecePicker:
+        """What is missing, for whoever comes after the check."""
+        if self._picker is None:
+            raise RuntimeError("the data is not checked yet")
+        return self._picker
+
+    def begin(self, info: Info, have: Bitfield) -> None:
+        """What is on disk is known."""
+        torrent = self._torrent
+        sequential = torrent.spec.sequential
+        self._picker = PiecePicker(info.layout, have.copy(), rng=torrent.rng, sequential=sequential)
+        set_priorities(self._picker, info, torrent.wanted, sequential=sequential)
+        self.done = sum(_data_length(info, index) for index in have.indices())
+        wanted = wanted_pieces(info, torrent.wanted)
+        self.unwanted = sum(
+            _data_length(info, index) for index in have.missing() if not wanted[index]
+        )
+
+    # What peers tell.
+
+    def peer_pieces_known(self, peer: Peer, now: float) -> None:
+        """The peer's bitfield is known, perhaps anew."""
+        if self._picker is None or peer.pieces is None:
+            return
+        if peer.in_picker:
+            self._picker.remove_peer(peer.key)
+        self._picker.add_peer(peer.key, peer.pieces)
+        peer.in_picker = True
+        self._torrent.uploads.peer_pieces_known(peer, peer.pieces)
+        self.ask(peer, now)
+
+    def remove_peer(self, peer: Peer) -> None:
+        """A connection has ended; what was asked there is asked elsewhere."""
+        if self._picker is not None and peer.in_picker:
+            self._picker.remove_peer(peer.key)
+        self.ask_everybody()
+
+    def peer_has(self, peer: Peer, index: int, now: float) -> None:
+        """The peer has one piece more."""
+        if self._picker is not None and peer.in_picker:
+            self._picker.peer_has(peer.key, index)
+            self._torrent.uploads.peer_has(peer, index)
+            self.ask(peer, now)
+
+    def peer_lost(self, peer: Peer, index: int) -> None:
+        """The peer no longer has a piece (BEP 54)."""
+        if self._picker is not None and peer.in_picker:
+            self._picker.peer_lost(peer.key, index)
+            peer.set_interested(self._picker.is_interesting(peer.key))
+
+    def peer_choked_us(self, peer: Peer) -> None:
+        """Without the fast extension a choke drops every request; with it each is rejected."""
+        if not peer.wire.supports_fast:
+            self.drop_requests(peer)
+
+    def drop_requests(self, peer: Peer) -> None:
+        """The peer will not answer what it was asked; others may."""
+        if self._picker is not None and peer.in_picker:
+            for block in self._picker.drop_requests(peer.key):
+                peer.requests.request_gone(block)
+            self.ask_everybody()
+
+    def give_up(self, peer: Peer, blocks: list[Block]) -> None:
+        """Some requests took too long: let others be asked."""
+        if self._picker is None or not peer.in_picker:
+            return
+        for block in blocks:
+            self._picker.request_dropped(peer.key, block)
+            peer.requests.request_gone(block)
+            peer.send(messages.Cancel(block.piece, block.begin, block.length))
+        self.ask_everybody()
+
+    def request_rejected(self, peer: Peer, block: Block) -> None:
+        """The peer will not answer one request (BEP 6)."""
+        if self._picker is None or not self._picker.is_requested(peer.key, block):
+            return
+        self._picker.request_dropped(peer.key, block)
+        peer.requests.request_gone(block)
+        self.ask_everybody()
+
+    # Blocks.
+
+    def ask(self, peer: Peer, now: float) -> None:
+        """Keep the peer as busy as its connection can carry."""
+        picker = self._picker
+        if picker is None or not peer.in_picker:
+            return
+        peer.set_interested(picker.is_interesting(peer.key))
+        if peer.peer_choking and not peer.allowed_fast:
+            return
+        room = peer.requests.room(now)
+        if room <= 0 or not peer.am_interested:
+            return
+        allowed = peer.allowed_fast if peer.peer_choking else None
+        peer.request(picker.pick(peer.key, room, allowed=allowed), now)
+
+    def block_received(self, peer: Peer, piece: messages.Piece, now: float) -> None:
+        """Payload came in.
+
+        Raises:
+            ProtocolError: Nobody asked for it.
+        """
+        self._torrent.traffic.came_in(len(piece.block), now)
+        if self._picker is None or not peer.in_picker:
+            raise ProtocolError("the peer sent a block before it was asked for any")
+        block = Block(piece.piece, piece.begin, len(piece.block))
+        try:
+            received = self._picker.block_received(peer.key, piece.piece, piece.begin, piece.block)
+        except UnaskedBlock:
+            peer.unasked_block()
+            return
+        peer.requests.block_arrived(block, now)
+        self._take_block(block, received, now)
+
+    def source_block_received(
+        self, key: PeerKey, block: Block, data: memoryview, now: float
+    ) -> None:
+        """Payload came from a source that is no peer."""
+        self._torrent.traffic.came_in(len(data), now)
+        with suppress(UnaskedBlock):  # others may have sent it first
+            received = self.picker.block_received(key, block.piece, block.begin, data)
+            self._take_block(block, received, now)
+
+    async def admit(self, size: int) -> None:
+        """Pause a source that is no peer while no more bytes may come in."""
+        await self.complete_pieces.wait_room()
+        await take_from_all(self._torrent.download_limits, size)
+
+    def _take_block(self, block: Block, received: Received, now: float) -> None:
+        """Do what a block brought about."""
+        if not received.duplicate:
+            self._torrent.traffic.last_block = now
+        for key in received.cancel:
+            self._cancel_request(key, block)
+        if received.complete is not None:
+            self.complete_pieces.add(received.complete)
+
+    def piece_verified(self, download: PieceDownload, now: float) -> None:
+        """A piece is right and on disk: tell everybody who lacks it."""
+        picker, index = self.picker, download.index
+        for key in picker.piece_verified(index):
+            self._torrent.culprits.ban(key)
+        self._torrent.known_have.set(index)
+        self.done += _data_length(self._torrent.metadata.known_info, index)
+        for peer in self._torrent.peers.values():  # who has it as well learns how far we are
+            peer.send(messages.Have(index))
+        if picker.is_done:
+            self._torrent.all_verified.set()
+        for peer in list(self._torrent.peers.values()):
+            if not picker.is_interesting(peer.key):
+                self.ask(peer, now)
+
+    def ask_everybody(self) -> None:
+        """Something may be asked for again: see who can give it."""
+        now = trio.current_time()
+        for peer in self._torrent.peers.values():
+            self.ask(peer, now)
+            self._torrent.metadata.ask(peer, now)
+
+    def _cancel_request(self, key: PeerKey, block: Block) -> None:
+        peer = self._torrent.peers.get(key)
+        if peer is not None:
+            peer.send(messages.Cancel(block.piece, block.begin, block.length))
+            peer.requests.request_gone(block)
+
+
+def _data_length(info: Info, index: int) -> int:
+    """Bytes of files in a piece, padding not counted."""
+    spans = info.layout.spans(index, 0, info.layout.piece_size(index))
+    return sum(span.length for span in spans if not info.files[span.file].is_pad)
