@@ -6,6 +6,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.examples import register_soak
+
+register_soak()
+
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:

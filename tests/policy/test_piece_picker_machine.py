@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.examples import examples
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block, PieceLayout
 from torrent_onion.policy import piece_board
@@ -405,7 +406,7 @@ class PickerMachine(RuleBasedStateMachine):
 
 
 LIMITS = settings(
-    max_examples=60,
+    max_examples=examples(60),
     stateful_step_count=60,
     deadline=None,
     derandomize=True,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from torrent_onion.core.identity import PeerId
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.errors import ProtocolError
@@ -125,7 +126,7 @@ class TestFraming:
             assert wire.receive_data(STREAM[:split]) + wire.receive_data(STREAM[split:]) == EVENTS
 
     @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=30), st.data())
-    @settings(max_examples=50)
+    @settings(max_examples=examples(50))
     def test_any_chunking_of_blocks_is_the_same(
         self, sizes: list[int], data: st.DataObject
     ) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.errors import ProtocolError
@@ -218,7 +219,7 @@ class TestLimits:
             st.tuples(st.integers(0, 25), st.binary(max_size=80), st.integers(-2, 2)), max_size=20
         )
     )
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     def test_random_messages_give_events_or_a_protocol_error(
         self, frames: list[tuple[int, bytes, int]]
     ) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from torrent_onion.engine.disk import DISK, FOLDER, Disk
+
 MAX_OPEN_FILES = 64
 """Descriptors one torrent keeps; a session of many torrents stays far below the usual 1,024."""
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OWN_FOLDER = FOLDER | os.O_NOFOLLOW
 
 
 class FileHandles:
@@ -29,6 +31,7 @@ class FileHandles:
         names: Sequence[PurePosixPath | None],
         *,
         read_only: Container[int] | None = None,
+        disk: Disk = DISK,
     ) -> None:
         """Open nothing yet.
 
@@ -36,8 +39,10 @@ class FileHandles:
             root: The folder that all names are below.
             names: Of each file, relative to the root; None for those that are not on disk.
             read_only: Numbers of files that are never made or written to; None for all of them.
+            disk: The operating system.
         """
         self._root = root
+        self._disk = disk
         self._names = list(names)
         self._read_only = read_only
         self._lock = threading.Lock()
@@ -97,7 +102,7 @@ class FileHandles:
         fresh = self._open_fresh(index, make=make)  # unlocked: others go on meanwhile
         with self._lock:
             if index in self._open:  # another thread was faster
-                os.close(fresh)
+                self._disk.close(fresh)
             else:
                 self._open[index] = fresh
             return self._used(index)
@@ -111,12 +116,12 @@ class FileHandles:
         """Close every descriptor; they open again when needed."""
         with self._lock:
             for index in [index for index in self._open if index not in self._users]:
-                os.close(self._open.pop(index))
+                self._disk.close(self._open.pop(index))
 
     def _close_surplus(self) -> None:
         idle = (index for index in list(self._open) if index not in self._users)
         while len(self._open) > MAX_OPEN_FILES and (index := next(idle, None)) is not None:
-            os.close(self._open.pop(index))
+            self._disk.close(self._open.pop(index))
 
     def _open_fresh(self, index: int, *, make: bool) -> int:
         try:
@@ -129,24 +134,23 @@ class FileHandles:
         name = self._names[index]
         if name is None:
             raise FileNotFoundError(f"file {index} of the torrent is not kept on disk")
-        parent = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        parent = self._disk.open(self._root, FOLDER)
         try:
             writable = self._read_only is not None and index not in self._read_only
             for part in name.parts[:-1]:
-                parent = _step_into(parent, part, make=make and writable)
+                parent = self._step_into(parent, part, make=make and writable)
             flags = os.O_NOFOLLOW | os.O_CLOEXEC
             flags |= os.O_RDWR if writable else os.O_RDONLY
             flags |= os.O_CREAT if make and writable else 0
-            return os.open(name.name, flags, mode=0o666, dir_fd=parent)
+            return self._disk.open(name.name, flags, folder=parent)
         finally:
-            os.close(parent)
+            self._disk.close(parent)
 
-
-def _step_into(parent: int, part: str, *, make: bool) -> int:
-    """Go one folder down and close the upper one."""
-    if make:
-        with suppress(FileExistsError):
-            os.mkdir(part, dir_fd=parent)
-    child = os.open(part, _DIRECTORY, dir_fd=parent)
-    os.close(parent)
-    return child
+    def _step_into(self, parent: int, part: str, *, make: bool) -> int:
+        """Go one folder down and close the upper one."""
+        if make:
+            with suppress(FileExistsError):
+                self._disk.make_folder(part, folder=parent)
+        child = self._disk.open(part, _OWN_FOLDER, folder=parent)
+        self._disk.close(parent)
+        return child

@@ -4,10 +4,10 @@ Everything here blocks and is called in threads. Padding (a file without a name)
 is never written.
 """
 
-import os
 from collections.abc import Container, Iterator
 
 from torrent_onion.core.piece_layout import FileSpan, PieceLayout
+from torrent_onion.engine.disk import DISK, Disk, write_all
 from torrent_onion.engine.disk_errors import disk_errors, storage_error
 from torrent_onion.engine.file_handles import FileHandles
 from torrent_onion.engine.placement import Placement
@@ -27,6 +27,7 @@ class PieceFiles:
         placement: Placement,
         *,
         read_only: Container[int] | None = None,
+        disk: Disk = DISK,
     ) -> None:
         """Open nothing yet.
 
@@ -34,12 +35,14 @@ class PieceFiles:
             layout: Where pieces lie in files.
             placement: Where files lie on the disk.
             read_only: Files that are never written to; None for all of them.
+            disk: The operating system.
         """
+        self._disk = disk
         self._layout = layout
         self._is_virtual = [name is None for name in placement.names]
         self._read_only = read_only
         self._written: set[int] = set()
-        self.handles = FileHandles(placement.root, placement.names, read_only=read_only)
+        self.handles = FileHandles(placement.root, placement.names, read_only=read_only, disk=disk)
 
     def read(self, index: int, begin: int, length: int) -> bytearray:
         """Read a part of a piece.
@@ -90,6 +93,12 @@ class PieceFiles:
                 self._write_span(span, part)
             done += span.length
 
+    def note_written(self, index: int) -> None:
+        """Count a piece as written, though it was there already."""
+        for span in self._layout.spans(index, 0, self._layout.piece_size(index)):
+            if not self._is_virtual[span.file] and not self._is_read_only(span.file):
+                self._written.add(span.file)
+
     def take_written(self) -> set[int]:
         """Files that were written to since this was called last."""
         taken, self._written = self._written, set()
@@ -113,9 +122,9 @@ class PieceFiles:
     def _read_span(self, span: FileSpan, into: memoryview) -> None:
         try:
             with self.handles.lease(span.file) as fd:
-                done = os.preadv(fd, [into], span.offset)
+                done = self._disk.read(fd, into, span.offset)
                 while done < span.length:
-                    n = os.preadv(fd, [into[done:]], span.offset + done)
+                    n = self._disk.read(fd, into[done:], span.offset + done)
                     if n == 0:
                         path = self.handles.path(span.file)
                         raise DataMissingError(f"{path} is shorter than it was. Share it again.")
@@ -129,7 +138,5 @@ class PieceFiles:
     def _write_span(self, span: FileSpan, data: memoryview) -> None:
         path = self.handles.path(span.file)
         with disk_errors(path), self.handles.lease(span.file, make=True) as fd:
-            done = 0
-            while done < span.length:
-                done += os.pwrite(fd, data[done:], span.offset + done)
+            write_all(self._disk, fd, data, span.offset)
             self._written.add(span.file)  # only now: what is taken to be synced must be there

@@ -5,12 +5,13 @@ final name by a rename when every byte of it is verified. So a final name always
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from torrent_onion.core.metainfo import Info
 from torrent_onion.core.paths import safe_paths
+from torrent_onion.engine.disk import Disk, make_folders
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.errors import PathError, StorageError
 
@@ -41,6 +42,15 @@ class Placement:
     def file(self, number: int) -> Path:
         """Where one file is; the root for one that is not kept on disk."""
         return self.root / (self.names[number] or "")
+
+    def folders(self, files: Iterable[int]) -> set[Path]:
+        """The root, and all folders below it that lead to these files."""
+        return {
+            self.root.joinpath(*name.parts[:depth])
+            for name in map(self.names.__getitem__, files)
+            if name is not None
+            for depth in range(len(name.parts))
+        }
 
     def renamed(self, top: str) -> "Placement":
         """The same files below another top name."""
@@ -97,10 +107,11 @@ def _without_virtual_files(
     )
 
 
-def rename_new(old: Path, new: Path) -> None:
+def rename_new(disk: Disk, old: Path, new: Path) -> None:
     """Rename a file or a folder, never over something that is there; blocks.
 
     Folders above the new name are made, those above the old one are removed if that empties them.
+    It lasts only when the folders above the new name are synced.
 
     Raises:
         StorageError: The new name is taken, or the disk refused.
@@ -108,23 +119,12 @@ def rename_new(old: Path, new: Path) -> None:
     if os.path.lexists(new):
         raise StorageError(f"{new} appeared while it was being fetched. The data is in {old}.")
     with disk_errors(new):
-        new.parent.mkdir(parents=True, exist_ok=True)
-        old.rename(new)
-    with suppress(OSError):
-        _sync_folder(new.parent)
+        make_folders(disk, new.parent)
+        disk.rename(old, new)
     for folder in old.parents:
         if folder in new.parents:
             return
         try:
-            folder.rmdir()
+            disk.remove_folder(folder)
         except OSError:  # something is left in it
             return
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last; not every file system can."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

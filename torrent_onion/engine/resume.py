@@ -9,12 +9,14 @@ any moment costs time, or a few pieces, and never makes bad data look good.
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from torrent_onion.core.bencoding import RESUME_LIMITS, Value, decode, encode
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.metainfo import Info
+from torrent_onion.engine.disk import DISK, Disk, sync_folder, write_all
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.placement import Placement
 from torrent_onion.errors import BencodeError, ProtocolError
@@ -57,22 +59,24 @@ def resume_path(partial: Placement) -> Path:
 
 def stamp_files(placement: Placement) -> tuple[FileStamp, ...]:
     """Look at the files. Blocks: call it in a thread."""
-    return tuple(
-        _stamp(placement.root / name) if name is not None else FileStamp(0, 0)
-        for name in placement.names
-    )
+    return tuple(stamp_file(placement, file) for file in range(len(placement.names)))
 
 
-def _stamp(path: Path) -> FileStamp:
+def stamp_file(placement: Placement, file: int) -> FileStamp:
+    """Look at one file. Blocks: call it in a thread."""
+    if placement.names[file] is None:
+        return FileStamp(0, 0)
     try:
-        status = path.lstat()
+        status = placement.file(file).lstat()
     except OSError:
         return FileStamp(-1, 0)
     return FileStamp(status.st_size, status.st_mtime_ns)
 
 
-def save_resume(path: Path, info: Info, resume: Resume) -> None:
+def save_resume(path: Path, info: Info, resume: Resume, *, disk: Disk = DISK) -> None:
     """Write a record in one step that a crash cannot halve. Blocks: call it in a thread.
+
+    When this returns it lasts, and so do all names beside it.
 
     Raises:
         StorageError: The disk refused.
@@ -84,17 +88,45 @@ def save_resume(path: Path, info: Info, resume: Resume) -> None:
             b"info": hashlib.sha256(info.raw).digest(),
         }
     )
-    fresh = path.with_name(path.name + "~")
+    fresh = _fresh(path)
     with disk_errors(path):
-        fresh.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            disk.unlink(fresh)
         try:
-            with fresh.open("xb") as file:  # never through a link that somebody planted
-                file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
+            _write_new(disk, fresh, _MAGIC + hashlib.sha256(body).digest() + body)
+            disk.rename(fresh, path)
+        except OSError:
+            with suppress(OSError):
+                disk.unlink(fresh)
+            raise
+        sync_folder(disk, path.parent)
+
+
+def _write_new(disk: Disk, path: Path, data: bytes) -> None:
+    """Write and sync a file that was not there: never through a link that somebody planted."""
+    descriptor = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
+    try:
+        write_all(disk, descriptor, memoryview(data), 0)
+        disk.sync(descriptor)
+    finally:
+        disk.close(descriptor)
+
+
+def remove_resume(path: Path, *, disk: Disk = DISK) -> None:
+    """Remove a record, and what a crash left of one that was being written. Blocks.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    with disk_errors(path):
+        for each in (_fresh(path), path):
+            with suppress(FileNotFoundError):
+                disk.unlink(each)
+
+
+def _fresh(path: Path) -> Path:
+    """Where a record is written before it takes the place of the old one."""
+    return path.with_name(path.name + "~")
 
 
 def load_resume(path: Path, info: Info) -> Resume | None:

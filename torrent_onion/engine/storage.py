@@ -4,16 +4,18 @@ Owns the files of one torrent. Pieces are written only after their hash was foun
 hop to a thread; a file gets its final name only when the whole torrent is complete and synced.
 """
 
-import os
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 
 from torrent_onion.core.metainfo import Info
+from torrent_onion.engine.disk import DISK, Disk, make_folders, sync_folder
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.piece_files import DataMissingError, PieceFiles
 from torrent_onion.engine.placement import Placement, rename_new
 from torrent_onion.engine.read_cache import ReadCache
 from torrent_onion.engine.verification import hash_blocks
+from torrent_onion.errors import StorageError
 
 VerifyPiece = Callable[[int, Iterable[memoryview]], bool]
 """``verify(index, parts)``: is this, joined, the piece? Called in threads."""
@@ -30,6 +32,7 @@ class Storage:
         verify: VerifyPiece,
         threads: DiskThreads,
         finished: frozenset[int],
+        disk: Disk = DISK,
     ) -> None:
         """Open nothing yet.
 
@@ -39,6 +42,7 @@ class Storage:
             verify: Judges pieces.
             threads: Where the disk is waited for.
             finished: Files that are complete and are never written to.
+            disk: The operating system.
         """
         self._layout = info.layout
         self._lengths = [entry.length for entry in info.files]
@@ -46,7 +50,10 @@ class Storage:
         self._verify = verify
         self._threads = threads
         self._finished = set(finished)
-        self._files = PieceFiles(info.layout, placement, read_only=self._finished)
+        self._disk = disk
+        self._files = PieceFiles(info.layout, placement, read_only=self._finished, disk=disk)
+        self._lasting_names: set[int] = set()  # files whose names are known to be on the disk
+        self._sync_error: StorageError | None = None
         self._cache = ReadCache(info.layout, self._files.read)
 
     @property
@@ -129,18 +136,33 @@ class Storage:
 
         def make() -> None:
             with disk_errors(root):
-                root.mkdir(parents=True, exist_ok=True)
+                make_folders(self._disk, root)
 
         await self._threads.run(make)
 
-    def sync_now(self) -> None:
+    def found_now(self, index: int) -> None:
+        """A piece was found on disk: perhaps a run that was killed wrote it, and never synced."""
+        self._files.note_written(index)
+
+    def sync_now(self) -> set[int]:
         """Bring what was written to the disk. Blocks: call it in a thread.
 
+        Returns:
+            The files that were written to since this was called last.
+
         Raises:
-            StorageError: The disk refused.
+            StorageError: The disk refused, now or ever before: what it could not write the system
+                may have thrown away, and it says so only once.
         """
-        for file in self._files.take_written():
-            self._sync(file)
+        if self._sync_error is not None:
+            raise self._sync_error
+        files = self._files.take_written()
+        try:
+            self._sync(files)
+        except StorageError as error:
+            self._sync_error = error
+            raise
+        return files
 
     async def finish(self, final: Placement, wanted: Collection[int]) -> None:
         """Sync files to the disk and give them their final names, empty ones included.
@@ -158,22 +180,25 @@ class Storage:
 
         def sync_and_rename() -> None:
             fresh = [file for file in wanted if file not in self._finished]
-            for file in fresh:
-                self._sync(file)
+            self.sync_now()
+            self._sync(fresh)
             names = [
                 new if file in fresh else old
                 for file, (old, new) in enumerate(
                     zip(self._placement.names, final.names, strict=True)
                 )
             ]
+            folders = {final.root}
             with self._files.handles.renaming(names):
                 if len(fresh) == sum(name is not None for name in final.names):
-                    rename_new(self._placement.path, final.path)
+                    rename_new(self._disk, self._placement.path, final.path)
                 else:
                     for file in fresh:
-                        rename_new(self._placement.file(file), final.file(file))
+                        rename_new(self._disk, self._placement.file(file), final.file(file))
+                    folders = final.folders(fresh)
             self._finished.update(fresh)
             self._placement = Placement(final.root, tuple(names))
+            self._sync_folders(folders)
 
         await self._threads.run(sync_and_rename)
 
@@ -182,8 +207,17 @@ class Storage:
         self._files.handles.close()
         self._cache.clear()
 
-    def _sync(self, file: int) -> None:
-        """Bring one file to the disk; make it if it is not there, as an empty one may not be."""
+    def _sync(self, files: Collection[int]) -> None:
+        """Bring files and their names to the disk; make those that are not there: empty ones."""
         handles = self._files.handles
-        with disk_errors(handles.path(file)), handles.lease(file, make=True) as fd:
-            os.fsync(fd)
+        for file in files:
+            with disk_errors(handles.path(file)), handles.lease(file, make=True) as fd:
+                self._disk.sync(fd)
+        unsure = set(files) - self._lasting_names
+        self._sync_folders(self._placement.folders(unsure))
+        self._lasting_names |= unsure
+
+    def _sync_folders(self, folders: Iterable[Path]) -> None:
+        for folder in folders:
+            with disk_errors(folder):
+                sync_folder(self._disk, folder)

@@ -6,6 +6,7 @@ Rules: what has a final name is complete and never written to; what is on its wa
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -13,16 +14,20 @@ import trio
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.metainfo import Info
 from torrent_onion.engine.checking import check_pieces
+from torrent_onion.engine.disk import DISK, Disk
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.placement import Placement, place_download, place_shared
 from torrent_onion.engine.resume import (
     UNKNOWN_STAMP,
+    FileStamp,
     Resume,
     load_resume,
     pieces_to_check,
+    remove_resume,
     resume_path,
     save_resume,
+    stamp_file,
     stamp_files,
 )
 from torrent_onion.engine.selection import wanted_pieces
@@ -31,8 +36,11 @@ from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.verification import PieceVerifier
 from torrent_onion.errors import StorageError
 
-CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SECONDS = 5.0
 """How often a download is synced and recorded: what a lost power supply may cost."""
+
+CHECKPOINT_SHARE = 0.05
+"""The most of the time that this may take, where a disk is slow or has very many files."""
 
 
 class TorrentData:
@@ -41,15 +49,18 @@ class TorrentData:
     Args:
         torrent: One whose metadata is known.
         threads: Where all of it is done.
+        disk: The operating system.
     """
 
-    def __init__(self, torrent: Torrent, threads: DiskThreads) -> None:
+    def __init__(self, torrent: Torrent, threads: DiskThreads, disk: Disk = DISK) -> None:
         self._torrent = torrent
         self._threads = threads
+        self._disk = disk
         self._info: Info = torrent.metadata.known_info
         self._final = place_download(self._info, torrent.spec.folder)
         self._partial = self._final.partial()
         self._recorded: bytes | None = None
+        self._stamps: list[FileStamp] = []
         self._lock: int | None = None
         self._is_fresh = False  # the partial name was not there before
 
@@ -95,9 +106,10 @@ class TorrentData:
             return
 
         def sync_and_record() -> None:
-            storage.sync_now()
-            resume = Resume(snapshot, stamp_files(storage.placement))
-            save_resume(self._resume_path, self._info, resume)
+            for file in storage.sync_now():
+                self._stamps[file] = stamp_file(storage.placement, file)
+            resume = Resume(snapshot, tuple(self._stamps))
+            save_resume(self._resume_path, self._info, resume, disk=self._disk)
 
         await self._threads.run(sync_and_record)
         self._recorded = snapshot.to_bytes()
@@ -119,7 +131,7 @@ class TorrentData:
     def close(self) -> None:
         """Let others have the partial data."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._disk.close(self._lock)
             self._lock = None
 
     def _claim(self, resume: Resume | None) -> None:
@@ -129,13 +141,13 @@ class TorrentData:
         """
         path = self._partial.path
         with disk_errors(path):
-            self._is_fresh = _make_new(path, is_folder=not self._info.is_single_file)
+            self._is_fresh = self._make_new(path)
             if not self._is_fresh and resume is None and not _is_empty(path):
                 raise StorageError(
                     f"{path} is there already and is no download of this torrent. "
                     "Move it away, or choose another folder with --dir."
                 )
-            self._lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._lock = self._disk.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -145,22 +157,33 @@ class TorrentData:
         if resume is None:
             nothing = Bitfield(self._info.layout.num_pieces)
             stamps = tuple(UNKNOWN_STAMP for _ in self._info.files)
-            save_resume(self._resume_path, self._info, Resume(nothing, stamps))
+            save_resume(self._resume_path, self._info, Resume(nothing, stamps), disk=self._disk)
 
     def _withdraw(self) -> None:
         """Leave nothing behind of a download that cannot begin."""
         path = self._partial.path
         if self._is_fresh and _is_empty(path):
-            with disk_errors(path):
-                self._resume_path.unlink(missing_ok=True)
-                path.unlink() if self._info.is_single_file else path.rmdir()
+            with suppress(OSError, StorageError):  # the reason why it cannot begin matters more
+                remove_resume(self._resume_path, disk=self._disk)
+                if self._info.is_single_file:
+                    self._disk.unlink(path)
+                else:
+                    self._disk.remove_folder(path)
 
     async def _forget_record(self) -> None:
-        def forget() -> None:
-            with disk_errors(self._resume_path):
-                self._resume_path.unlink(missing_ok=True)
+        await self._threads.run(lambda: remove_resume(self._resume_path, disk=self._disk))
 
-        await self._threads.run(forget)
+    def _make_new(self, path: Path) -> bool:
+        """Make a folder or an empty file. Returns False if something has the name."""
+        try:
+            if self._info.is_single_file:
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self._disk.close(self._disk.open(path, flags))
+            else:
+                self._disk.make_folder(path)
+        except FileExistsError:
+            return False
+        return True
 
     @property
     def _resume_path(self) -> Path:
@@ -187,8 +210,11 @@ class TorrentData:
 
         info = self._info
         stamps = await self._threads.run(lambda: stamp_files(storage.placement))
+        self._stamps = list(stamps)
         unsure = pieces_to_check(info, resume, stamps)
         have = await check_pieces(storage, info.layout, self._threads, progress, only=unsure)
+        for index in have.indices():
+            storage.found_now(index)
         if resume is not None:
             for index in resume.have.indices():
                 if not unsure[index]:
@@ -224,8 +250,7 @@ class TorrentData:
             self._info.layout.piece_size(index) for index in have.missing() if wanted[index]
         )
         with disk_errors(self._final.root):
-            disk = os.statvfs(self._final.root)
-        free = disk.f_bavail * disk.f_frsize
+            free = self._disk.free(self._final.root)
         if missing > free + self._allocated():
             raise StorageError(
                 f"{missing:,} more bytes are needed in {self._final.root}, and {free:,} are free. "
@@ -244,19 +269,8 @@ class TorrentData:
             verify=PieceVerifier(self._info, self._torrent.metadata.layers),
             threads=self._threads,
             finished=finished,
+            disk=self._disk,
         )
-
-
-def _make_new(path: Path, *, is_folder: bool) -> bool:
-    """Make a folder or an empty file. Returns False if something has the name."""
-    try:
-        if is_folder:
-            path.mkdir()
-        else:
-            path.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
 
 
 def _is_empty(path: Path) -> bool:

@@ -8,11 +8,12 @@ import logging
 import trio
 
 from torrent_onion.engine.connections import Connections
+from torrent_onion.engine.disk import Disk
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.sources import Sources
 from torrent_onion.engine.torrent import Torrent
-from torrent_onion.engine.torrent_data import CHECKPOINT_SECONDS, TorrentData
+from torrent_onion.engine.torrent_data import CHECKPOINT_SECONDS, CHECKPOINT_SHARE, TorrentData
 from torrent_onion.engine.transport import Dial, PeerListener
 from torrent_onion.errors import LocalError, StorageError, TorrentOnionError
 from torrent_onion.policy.piece_download import PieceDownload
@@ -37,10 +38,17 @@ class TorrentTasks:
     """Runs one torrent until it is stopped or fails."""
 
     def __init__(
-        self, torrent: Torrent, *, dial: Dial, listener: PeerListener | None, threads: DiskThreads
+        self,
+        torrent: Torrent,
+        *,
+        dial: Dial,
+        listener: PeerListener | None,
+        threads: DiskThreads,
+        disk: Disk,
     ) -> None:
         self._torrent = torrent
         self._threads = threads
+        self._disk = disk
         self._commits = 0
         self._commit_ended = trio.Event()
         self._connections = Connections(torrent, dial, listener)
@@ -85,7 +93,7 @@ class TorrentTasks:
         torrent = self._torrent
         data: TorrentData | None = None
         try:
-            data = TorrentData(torrent, self._threads)
+            data = TorrentData(torrent, self._threads, self._disk)
             torrent.data_checked(await data.prepare(), trio.current_time())
             if start_network:
                 self._start_network(nursery)
@@ -100,12 +108,15 @@ class TorrentTasks:
                 data.close()
 
     async def _record_until_verified(self, data: TorrentData) -> None:
-        torrent = self._torrent
+        torrent, pause = self._torrent, CHECKPOINT_SECONDS
         try:
             while not torrent.all_verified.is_set():
-                with trio.move_on_after(CHECKPOINT_SECONDS):
+                with trio.move_on_after(pause):
                     await torrent.all_verified.wait()
+                began = trio.current_time()
                 await data.checkpoint(torrent.known_have)
+                took = trio.current_time() - began
+                pause = max(CHECKPOINT_SECONDS, took / CHECKPOINT_SHARE)
         finally:
             # The last chance to record what is here, also when we are told to stop. Pieces that
             # are in a thread's hands are written all the same: they are waited for.
