@@ -10,8 +10,16 @@ from typing import Protocol
 import pytest
 
 from integration.command_line import Cli
+from integration.running_tor import (
+    REACHES_LOOPBACK,
+    OtherTor,
+    RunningTor,
+    other_tor,
+    running_tor,
+)
 from integration.shared_network import network_in_thread
 from integration.trees import make_tree
+from tor_control.config import TorConfig
 from tor_control.private_network import PrivateNetwork
 
 _LOGS = pytest.StashKey[list[Callable[[], str]]]()
@@ -34,6 +42,38 @@ def tor_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNet
     """A private Tor network, the same for all tests."""
     with network_in_thread(tmp_path_factory.mktemp("tor") / "network") as network:
         yield network
+
+
+@pytest.fixture(scope="session")
+def common_tor(
+    tor_network: PrivateNetwork, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Where to attach to a tor that reaches loopback through an exit: for all who need no own."""
+    folder = tmp_path_factory.mktemp("tor") / "common"
+    lines = "SocksPort unix:{folder}/socks\nControlPort unix:{folder}/control\n"
+    with running_tor(tor_network, folder, lines + REACHES_LOOPBACK):
+        yield f"unix:{folder}/control"
+
+
+@pytest.fixture
+def common_config(common_tor: str, tmp_path: Path) -> TorConfig:
+    """The same for ``open_tor``."""
+    return TorConfig(where=common_tor, state=tmp_path / "state", allow_private_addresses=True)
+
+
+@pytest.fixture(scope="session")
+def _tor_of_others(
+    tor_network: PrivateNetwork, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningTor]:
+    with running_tor(tor_network, tmp_path_factory.mktemp("tor") / "others") as tor:
+        yield tor
+
+
+@pytest.fixture(scope="module")
+def outside(_tor_of_others: RunningTor) -> Iterator[OtherTor]:
+    """A tor that is not ours, for other programs; onions made by it end with the module."""
+    with other_tor(_tor_of_others) as tor:
+        yield tor
 
 
 @pytest.fixture

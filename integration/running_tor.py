@@ -1,4 +1,8 @@
-"""A tor that somebody else runs in the private network, and a plain control connection to it."""
+"""A tor that somebody else runs in the private network, and a plain control connection to it.
+
+Our program can attach to it, and :func:`other_tor` serves and reaches onions by it for programs
+that know nothing of Tor.
+"""
 
 import os
 import re
@@ -14,6 +18,10 @@ from tor_control.private_network import PrivateNetwork
 
 PATIENCE = 60.0
 """Seconds for its bootstrap, or an answer."""
+ONION_PORT = 6881
+"""The virtual port of onions that are not ours."""
+REACHES_LOOPBACK = "ClientRejectInternalAddresses 0\nClientDNSRejectInternalAddresses 0\n"
+"""For :func:`running_tor`: servers on this machine can be reached through an exit."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +85,11 @@ class RunningTor:
 
     Attributes:
         folder: Has its log, and its Unix sockets.
+        pid: Its process.
     """
 
     folder: Path
+    pid: int
 
     def port(self, kind: str) -> int:
         """The number of a port that tor has chosen; ``Control`` or ``Socks``."""
@@ -95,22 +105,49 @@ class RunningTor:
         connection.close()
 
 
-def publish(control: ControlSocket, port: int) -> tuple[str, int]:
-    """Publish an onion service that forwards to a port of this machine.
+@dataclass(frozen=True)
+class OtherTor:
+    """A tor for other programs, with our hand on it.
 
-    Returns:
-        Its host and virtual port, once directories know it. It ends with the control connection.
+    Attributes:
+        socks_port: Its SOCKS port on 127.0.0.1.
+        pid: Its process.
+        control: Onion services made here end with it.
     """
-    virtual = 6881
-    control.ask("SETEVENTS HS_DESC")
-    command = f"ADD_ONION NEW:ED25519-V3 Flags=DiscardPK Port={virtual},127.0.0.1:{port}"
-    service = control.ask(command)[0].removeprefix("ServiceID=")
-    deadline = time.monotonic() + PATIENCE
-    while not any(event.startswith(f"HS_DESC UPLOADED {service}") for event in control.events):
-        assert time.monotonic() < deadline, "the onion service was not published"
-        time.sleep(0.05)
-        control.ask("GETINFO version")
-    return f"{service}.onion", virtual
+
+    socks_port: int
+    pid: int
+    control: ControlSocket
+
+    def publish(self, port: int) -> str:
+        """Publish an onion service that forwards :data:`ONION_PORT` to a port of this machine.
+
+        Returns:
+            Its ``HOST:PORT``, once a directory knows it.
+        """
+        self.control.ask("SETEVENTS HS_DESC")
+        flags = "NEW:ED25519-V3 Flags=DiscardPK"
+        reply = self.control.ask(f"ADD_ONION {flags} Port={ONION_PORT},127.0.0.1:{port}")
+        service = reply[0].removeprefix("ServiceID=")
+        uploaded = f"HS_DESC UPLOADED {service}"
+        deadline = time.monotonic() + PATIENCE
+        while not any(event.startswith(uploaded) for event in self.control.events):
+            assert time.monotonic() < deadline, "the onion service was not published"
+            time.sleep(0.05)
+            self.control.ask("GETINFO version")
+        return f"{service}.onion:{ONION_PORT}"
+
+    def virtual_ip(self, onion: str) -> str:
+        """An IPv4 address that stands for an onion, for programs that know no names."""
+        [mapping] = self.control.ask(f"MAPADDRESS 0.0.0.0={onion}")
+        return mapping.partition("=")[0]
+
+
+@contextmanager
+def other_tor(tor: RunningTor) -> Iterator[OtherTor]:
+    """Take hold of a tor with a SOCKS port on 127.0.0.1, for other programs."""
+    with tor.control() as control:
+        yield OtherTor(tor.port("Socks"), tor.pid, control)
 
 
 def hashed(password: str) -> str:
@@ -154,7 +191,7 @@ def running_tor(
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
-        yield RunningTor(folder)
+        yield RunningTor(folder, process.pid)
     finally:
         process.kill()
         process.wait()

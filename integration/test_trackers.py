@@ -1,23 +1,21 @@
 """Trackers through a real Tor: opentracker, a stand-in for BiglyBT's, and our own."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import libtorrent as lt
-import pytest
 import trio
 
 from integration.conftest import StartCli
-from integration.plain_tor import PlainTor
+from integration.running_tor import OtherTor
 from integration.stock_client import StockClient, make_torrent
 from integration.stock_servers import fixed_answer, needs, opentracker
 from integration.trees import assert_same_tree, make_tree
 from tor_control.config import TorConfig
 from tor_control.controller import Tor, open_tor
-from tor_control.private_network import PrivateNetwork
 from torrent_onion.core.bencoding import Encodable, encode
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
@@ -33,23 +31,6 @@ from torrent_onion.protocol.tracker import ScrapeReply
 
 PATIENCE = 180.0
 """Seconds for a whole test, a tor of its own included."""
-
-
-@pytest.fixture
-def config(tor_network: PrivateNetwork, tmp_path: Path) -> TorConfig:
-    return TorConfig(
-        where="launch",
-        state=tmp_path / "state",
-        extra_torrc=tor_network.torrc,
-        allow_private_addresses=True,
-    )
-
-
-@pytest.fixture
-def plain_tor(tor_network: PrivateNetwork, tmp_path: Path) -> Iterator[PlainTor]:
-    tor = PlainTor(tor_network, tmp_path / "plain")
-    yield tor
-    tor.close()
 
 
 @asynccontextmanager
@@ -84,7 +65,7 @@ async def fetch(tor: Tor, source: Metainfo | Magnet, folder: Path, content: Path
 
 @needs("opentracker")
 async def test_opentracker_through_the_exit_and_as_an_onion(
-    config: TorConfig, plain_tor: PlainTor, tmp_path: Path
+    common_config: TorConfig, outside: OtherTor, tmp_path: Path
 ) -> None:
     content = make_tree(tmp_path / "content")
     file = tmp_path / "stock.torrent"
@@ -96,12 +77,12 @@ async def test_opentracker_through_the_exit_and_as_an_onion(
         StockClient() as client,
         trio.fail_after(PATIENCE),
     ):
-        onion = await trio.to_thread.run_sync(plain_tor.publish, port)
+        onion = await trio.to_thread.run_sync(outside.publish, port)
         clearnet = f"http://127.0.0.1:{port}/announce"
-        urls = (clearnet, f"http://{onion}:6881/announce")
+        urls = (clearnet, f"http://{onion}/announce")
         file.write_bytes(replace(stock, trackers=((clearnet,),)).encode())
         await trio.to_thread.run_sync(client.seed, file, content.parent)
-        async with open_tor(config, lambda _: None) as tor:
+        async with open_tor(common_config, lambda _: None) as tor:
             source = replace(stock, trackers=tuple((url,) for url in (*urls, "udp://x.org:1")))
             torrent = await fetch(tor, source, tmp_path / "get", content)
             assert torrent.statistics().notices == (
@@ -115,12 +96,15 @@ async def test_opentracker_through_the_exit_and_as_an_onion(
 
 
 async def test_onions_that_a_tracker_like_biglybts_names_are_used(
-    config: TorConfig, tmp_path: Path
+    common_config: TorConfig, tmp_path: Path
 ) -> None:
     content = make_tree(tmp_path / "content")
     metainfo = (await create_torrent(content)).metainfo
     with trio.fail_after(PATIENCE):
-        async with open_tor(config, lambda _: None) as tor, seeding(tor, metainfo, content) as own:
+        async with (
+            open_tor(common_config, lambda _: None) as tor,
+            seeding(tor, metainfo, content) as own,
+        ):
             peer: Encodable = {b"ip": own.host.encode(), b"peer id": bytes(20), b"port": own.port}
             answer: Encodable = {
                 b"complete": 1,
@@ -134,7 +118,7 @@ async def test_onions_that_a_tracker_like_biglybts_names_are_used(
 
 
 async def test_a_link_with_nothing_but_our_own_tracker(
-    config: TorConfig, start_cli: StartCli, tmp_path: Path
+    common_config: TorConfig, start_cli: StartCli, tmp_path: Path
 ) -> None:
     content = make_tree(tmp_path / "content")
     tracker = start_cli("tracker")
@@ -142,6 +126,6 @@ async def test_a_link_with_nothing_but_our_own_tracker(
         url = (await trio.to_thread.run_sync(tracker.wait_event, "ready"))["announce"]
         assert (urlsplit(url).hostname or "").endswith(".onion")
         metainfo = (await create_torrent(content, trackers=[[url]])).metainfo
-        async with open_tor(config, lambda _: None) as tor, seeding(tor, metainfo, content):
+        async with open_tor(common_config, lambda _: None) as tor, seeding(tor, metainfo, content):
             link = Magnet(info_hashes=metainfo.info.info_hashes, trackers=(url,))
             await fetch(tor, link, tmp_path / "get", content)

@@ -1,18 +1,16 @@
 """nginx seeds torrents alone, through the exit and as an onion; one that lies is found out."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
-from integration.plain_tor import PlainTor
+from integration.running_tor import OtherTor
 from integration.stock_servers import needs, nginx
 from integration.trees import assert_same_tree, make_tree
 from tor_control.config import TorConfig
 from tor_control.controller import open_tor
-from tor_control.private_network import PrivateNetwork
 from torrent_onion.core.metainfo import TorrentFormat
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.session import open_session
@@ -26,25 +24,8 @@ MIB = 1 << 20
 pytestmark = needs("nginx")
 
 
-@pytest.fixture
-def config(tor_network: PrivateNetwork, tmp_path: Path) -> TorConfig:
-    return TorConfig(
-        where="launch",
-        state=tmp_path / "state",
-        extra_torrc=tor_network.torrc,
-        allow_private_addresses=True,
-    )
-
-
-@pytest.fixture
-def plain_tor(tor_network: PrivateNetwork, tmp_path: Path) -> Iterator[PlainTor]:
-    tor = PlainTor(tor_network, tmp_path / "plain")
-    yield tor
-    tor.close()
-
-
 async def fetch(
-    config: TorConfig,
+    common_config: TorConfig,
     content: Path,
     folder: Path,
     urls: tuple[str, ...],
@@ -55,7 +36,10 @@ async def fetch(
     made = await create_torrent(content, torrent_format=form)
     source = replace(made.metainfo, web_seeds=urls)
     with trio.fail_after(PATIENCE):
-        async with open_tor(config, lambda _: None) as tor, open_session(dial=tor.dial) as session:
+        async with (
+            open_tor(common_config, lambda _: None) as tor,
+            open_session(dial=tor.dial) as session,
+        ):
             torrent = session.add(TorrentSpec(source, folder))
             await torrent.wait_complete()
             assert_same_tree(content, folder / content.name)
@@ -63,31 +47,33 @@ async def fetch(
 
 
 @pytest.mark.parametrize("form", TorrentFormat)
-async def test_through_the_exit(config: TorConfig, tmp_path: Path, form: TorrentFormat) -> None:
+async def test_through_the_exit(
+    common_config: TorConfig, tmp_path: Path, form: TorrentFormat
+) -> None:
     content = make_tree(tmp_path / "content", big=8 * MIB)
     with nginx(tmp_path, tmp_path / "nginx") as port:
         urls = (f"http://127.0.0.1:{port}/",)
-        statistics = await fetch(config, content, tmp_path / "get", urls, form=form)
+        statistics = await fetch(common_config, content, tmp_path / "get", urls, form=form)
     (seed,) = statistics.web_seeds
     assert seed.error is None
     assert seed.downloaded == statistics.downloaded
 
 
-async def test_as_an_onion(config: TorConfig, plain_tor: PlainTor, tmp_path: Path) -> None:
+async def test_as_an_onion(common_config: TorConfig, outside: OtherTor, tmp_path: Path) -> None:
     content = make_tree(tmp_path / "content", big=8 * MIB)
     with nginx(tmp_path, tmp_path / "nginx") as port:
-        onion = await trio.to_thread.run_sync(plain_tor.publish, port)
-        statistics = await fetch(config, content, tmp_path / "get", (f"http://{onion}:6881/",))
+        onion = await trio.to_thread.run_sync(outside.publish, port)
+        statistics = await fetch(common_config, content, tmp_path / "get", (f"http://{onion}/",))
     assert statistics.web_seeds[0].error is None
 
 
-async def test_without_ranges(config: TorConfig, tmp_path: Path) -> None:
+async def test_without_ranges(common_config: TorConfig, tmp_path: Path) -> None:
     content = make_tree(tmp_path / "content", big=8 * MIB)
     with nginx(tmp_path, tmp_path / "nginx", has_ranges=False) as port:
-        await fetch(config, content, tmp_path / "get", (f"http://127.0.0.1:{port}/",))
+        await fetch(common_config, content, tmp_path / "get", (f"http://127.0.0.1:{port}/",))
 
 
-async def test_one_that_lies_is_found_out(config: TorConfig, tmp_path: Path) -> None:
+async def test_one_that_lies_is_found_out(common_config: TorConfig, tmp_path: Path) -> None:
     content = make_tree(tmp_path / "content", big=8 * MIB)
     liar = make_tree(tmp_path / "liar" / "content", big=8 * MIB)
     with (liar / "big" / "big.bin").open("r+b") as file:
@@ -99,7 +85,7 @@ async def test_one_that_lies_is_found_out(config: TorConfig, tmp_path: Path) -> 
         nginx(tmp_path / "liar", tmp_path / "nginx2") as bad,
     ):
         urls = (f"http://127.0.0.1:{bad}/", f"http://127.0.0.1:{good}/")
-        statistics = await fetch(config, content, tmp_path / "get", urls)
+        statistics = await fetch(common_config, content, tmp_path / "get", urls)
     lied, helped = statistics.web_seeds
     assert "wrong data" in (lied.error or "")
     assert helped.error is None

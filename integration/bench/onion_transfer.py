@@ -21,11 +21,10 @@ from integration.bench.processes import (
     run_peer,
     serving_peer,
 )
-from integration.plain_tor import PlainTor
+from integration.running_tor import ONION_PORT, REACHES_LOOPBACK, OtherTor, other_tor, running_tor
 from integration.shared_network import network_in_thread
 from torrent_onion.engine.settings import Settings
 
-ONION_PORT = 6881
 DEFAULT = Settings().circuits
 COUNTS = (1, 2, 4, 6, 8)
 """Circuits in the plot."""
@@ -35,8 +34,8 @@ COUNTS = (1, 2, 4, 6, 8)
 class Network:
     """What is up while this file measures."""
 
-    serving: PlainTor
-    fetching: PlainTor
+    serving: OtherTor
+    fetching: OtherTor
     folder: Path
     torrent: Path
     megabytes: int
@@ -50,11 +49,11 @@ class Network:
     def ours(self, circuits: int, peer: str | None = None) -> float:
         """MB/s of our getter."""
         place = f"tcp:127.0.0.1:{self.fetching.socks_port}"
-        before = cpu_seconds(self.fetching.process.pid)
+        before = cpu_seconds(self.fetching.pid)
         peer = peer or f"{self.onion}:{ONION_PORT}"
         result = self._run("get", self.torrent, self.folder / "got", peer, place, circuits)
         if circuits == DEFAULT and peer.startswith(self.onion):
-            used = cpu_seconds(self.fetching.process.pid) - before
+            used = cpu_seconds(self.fetching.pid) - before
             self.cpu.append((result["cpu"], used))
         return self.megabytes / float(result["seconds"])
 
@@ -121,21 +120,25 @@ def _bring_up(stack: ExitStack, folder: Path, megabytes: int) -> Network:
     tors.mkdir(exist_ok=True)
     stack.callback(shutil.rmtree, tors, ignore_errors=True)
     relays = stack.enter_context(network_in_thread(tors / "network"))
-    serving, fetching = (PlainTor(relays, tors / name) for name in ("serving", "fetching"))
-    stack.callback(serving.close)
-    stack.callback(fetching.close)
+    lines = f"SocksPort auto\n{REACHES_LOOPBACK}"
+    serving, fetching = (
+        stack.enter_context(other_tor(stack.enter_context(running_tor(relays, tors / name, lines))))
+        for name in ("serving", "fetching")
+    )
     network = Network(serving, fetching, folder, torrent, megabytes)
     _, place = stack.enter_context(serving_peer("seed", torrent, content, "tcp"))
-    network.onion = serving.publish(_port(place))
+    network.onion = _host(serving.publish(_port(place)))
     _, place = stack.enter_context(serving_peer("raw-serve"))
-    network.raw_onion = serving.publish(_port(place))
+    network.raw_onion = _host(serving.publish(_port(place)))
     _, network.clearnet = stack.enter_context(serving_peer("libtorrent-seed", torrent, folder))
-    controller: Any = fetching.controller  # stem has no types
-    reply = controller.msg(f"MAPADDRESS 0.0.0.0={network.onion}")
-    network.virtual = str(reply).partition("=")[0].strip()
+    network.virtual = fetching.virtual_ip(network.onion)
     for onion in (network.onion, network.raw_onion):  # descriptors fetched, circuits at hand
         raw_sockets.warm(fetching.socks_port, onion, ONION_PORT)
     return network
+
+
+def _host(place: str) -> str:
+    return place.rpartition(":")[0]
 
 
 def _port(place: str) -> int:
