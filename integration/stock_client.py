@@ -9,6 +9,8 @@ import libtorrent as lt
 
 PATIENCE = 90.0
 """Seconds for a transfer."""
+PEER_LOG = {"alert_mask": lt.alert.category_t.peer_log_notification, "alert_queue_size": 1 << 20}
+"""Settings with which it logs every message."""
 
 
 class StockClient:
@@ -66,6 +68,10 @@ class StockClient:
         parameters.save_path = str(folder)
         parameters.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
         return self.session.add_torrent(parameters)
+
+    def log(self) -> list[str]:
+        """What it has written of its peers since it was asked last; see :data:`PEER_LOG`."""
+        return [alert.message() for alert in self.session.pop_alerts()]
 
     def wait(self, handle: Any) -> Any:
         """Wait until a torrent is complete."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import shutil
 from pathlib import Path
 
 CHUNK = 1 << 20
@@ -36,6 +37,34 @@ def make_tree(folder: Path, *, big: int = 0, seed: int = 0) -> Path:
         with path.open("wb") as file:
             for begin in range(0, length, CHUNK):
                 file.write(rng.randbytes(min(CHUNK, length - begin)))
+    return folder
+
+
+HALVES = ("one.bin", "other.bin")
+HALF = 1 << 19
+"""Bytes; a multiple of every piece size that tests use, so that no piece is in both files."""
+
+
+def make_halves(folder: Path) -> Path:
+    """Make a folder with two files, for peers that have one each and give it to the other.
+
+    Returns:
+        The folder.
+    """
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(HALVES):
+        (folder / name).write_bytes(random.Random(seed).randbytes(HALF))
+    return folder
+
+
+def take_half(content: Path, name: str, folder: Path) -> Path:
+    """Copy one of the :data:`HALVES` to where somebody fetches the whole.
+
+    Returns:
+        The folder, which is made.
+    """
+    (folder / content.name).mkdir(parents=True)
+    shutil.copy(content / name, folder / content.name)
     return folder
 
 
