@@ -13,18 +13,18 @@ from integration.bench.figures import Row
 from integration.bench.processes import MEGABYTE, make_content
 from integration.stock_client import StockClient
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
+from torrent_onion.core.metainfo_build import choose_piece_length
 from torrent_onion.engine.checking import no_progress
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.verifying import check_data
 
-PIECE_POWER = 21
-"""2 MiB: what a few gigabytes get."""
 SMALL_FILE = 100_000
 SMALL_FILES_SHARE = 2
 """Half of the content once more in small files: 20,000 of them for 4 GB."""
 
 
 def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
+    """Measure; all pieces are as long as ``create`` chooses, the others' too."""
     content = make_content(folder / "hashed.bin", megabytes * MEGABYTE)
     yield from _measure_one(content, megabytes, runs)
     content.unlink()
@@ -34,38 +34,50 @@ def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
         path = small / f"{number // 1000}" / f"{number}"
         path.parent.mkdir(parents=True, exist_ok=True)
         make_content(path, SMALL_FILE)
-    title = f"create hybrid, {count} files of 100 KB"
-    yield _hybrid(title, small, runs)
+    piece = choose_piece_length([SMALL_FILE] * count, TorrentFormat.HYBRID)
+    yield _hybrid(f"create hybrid, {count} files of 100 KB", small, piece, runs)
     shutil.rmtree(small)
 
 
 def _measure_one(content: Path, megabytes: int, runs: int) -> Iterator[Row]:
-    yield _hybrid(f"create hybrid, one file of {megabytes} MB", content, runs)
-    made: list[Metainfo] = []
-    ours = [_timed(lambda: made.append(_create(content, TorrentFormat.V1))) for _ in range(runs)]
+    piece = choose_piece_length([megabytes * MEGABYTE], TorrentFormat.V1)
+    yield _hybrid(f"create hybrid, one file of {megabytes} MB", content, piece, runs)
+    made = _create(content, TorrentFormat.V1, piece)
     if shutil.which("mktorrent"):
-        theirs = [_timed(lambda: _mktorrent(content)) for _ in range(runs)]
-        yield Row("create v1", "mktorrent -t 2", "1/s", _rates(ours), _rates(theirs), 0.95)
+        ours, theirs = _in_turn(
+            lambda: _timed(lambda: _create(content, TorrentFormat.V1, piece)),
+            lambda: _timed(lambda: _mktorrent(content, piece)),
+            runs,
+        )
+        title = f"create v1, one file of {megabytes} MB"
+        yield Row(title, "mktorrent -t 2", "1/s", ours, theirs, 0.95)
     else:
         print("Left out for want of mktorrent (apt install mktorrent).")
     torrent = content.with_suffix(".torrent")
-    torrent.write_bytes(made[0].encode())
-    checks = [_timed(lambda: _verify(made[0], content)) for _ in range(runs)]
-    theirs = [_libtorrent_check(torrent, content.parent) for _ in range(runs)]
-    title = f"verify {megabytes} MB"
-    yield Row(title, "libtorrent's check", "1/s", _rates(checks), _rates(theirs), 1.0)
+    torrent.write_bytes(made.encode())
+    ours, theirs = _in_turn(
+        lambda: _timed(lambda: _verify(made, content)),
+        lambda: _libtorrent_check(torrent, content.parent),
+        runs,
+    )
+    yield Row(f"verify {megabytes} MB", "libtorrent's check", "1/s", ours, theirs, 1.0)
 
 
-def _hybrid(title: str, content: Path, runs: int) -> Row:
-    ours, theirs = [], []
-    for _ in range(runs):
-        ours.append(_timed(lambda: _create(content, TorrentFormat.HYBRID)))
-        theirs.append(_timed(lambda: _libtorrent_create(content)))
-    return Row(title, "libtorrent set_piece_hashes", "1/s", _rates(ours), _rates(theirs), 1.3)
+def _hybrid(title: str, content: Path, piece: int, runs: int) -> Row:
+    ours, theirs = _in_turn(
+        lambda: _timed(lambda: _create(content, TorrentFormat.HYBRID, piece)),
+        lambda: _timed(lambda: _libtorrent_create(content, piece)),
+        runs,
+    )
+    return Row(title, "libtorrent set_piece_hashes", "1/s", ours, theirs, 1.3)
 
 
-def _rates(seconds: list[float]) -> list[float]:
-    return [1 / each for each in seconds]
+def _in_turn(
+    ours: Callable[[], float], theirs: Callable[[], float], runs: int
+) -> tuple[list[float], list[float]]:
+    """How often a second each could be done, by its seconds."""
+    seconds = [(ours(), theirs()) for _ in range(runs)]
+    return [1 / each for each, _ in seconds], [1 / each for _, each in seconds]
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -74,25 +86,24 @@ def _timed(work: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def _create(content: Path, torrent_format: TorrentFormat) -> Metainfo:
+def _create(content: Path, torrent_format: TorrentFormat, piece: int) -> Metainfo:
     async def create() -> Metainfo:
-        made = await create_torrent(
-            content, torrent_format=torrent_format, piece_length=1 << PIECE_POWER
-        )
+        made = await create_torrent(content, torrent_format=torrent_format, piece_length=piece)
         return made.metainfo
 
     return trio.run(create)
 
 
-def _libtorrent_create(content: Path) -> None:
-    creation = lt.create_torrent(lt.list_files(str(content)), 1 << PIECE_POWER, 0)
+def _libtorrent_create(content: Path, piece: int) -> None:
+    creation = lt.create_torrent(lt.list_files(str(content)), piece, 0)
     lt.set_piece_hashes(creation, str(content.parent))
     lt.bencode(creation.generate())
 
 
-def _mktorrent(content: Path) -> None:
+def _mktorrent(content: Path, piece: int) -> None:
     output = content.with_suffix(".mktorrent")
-    command = ["mktorrent", "-t", "2", "-l", str(PIECE_POWER), "-o", str(output), str(content)]
+    power = str(piece.bit_length() - 1)
+    command = ["mktorrent", "-t", "2", "-l", power, "-o", str(output), str(content)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     output.unlink()
 

@@ -48,6 +48,7 @@ __all__ = [
     "Info",
     "Metainfo",
     "TorrentFormat",
+    "hash_info",
     "make_layout",
     "parse_info",
     "parse_metainfo",
@@ -186,6 +187,16 @@ def make_layout(
     return PieceLayout(piece_length, lengths, aligned=torrent_format is TorrentFormat.V2)
 
 
+def hash_info(raw: bytes, torrent_format: TorrentFormat) -> InfoHashes:
+    """Return the info-hashes of an info dictionary, which is given as its bytes."""
+    v1 = v2 = None
+    if torrent_format is not TorrentFormat.V2:
+        v1 = hashlib.sha1(raw, usedforsecurity=False).digest()
+    if torrent_format is not TorrentFormat.V1:
+        v2 = hashlib.sha256(raw).digest()
+    return InfoHashes(v1=v1, v2=v2)
+
+
 def parse_metainfo(data: bytes) -> Metainfo:
     """Read a .torrent file.
 
@@ -257,7 +268,7 @@ def read_info(value: Value | None, raw: bytes) -> Info:
         piece_hashes=_piece_hashes(value, layout, torrent_format),
         private=value.get(b"private") not in (None, 0),
         raw=raw,
-        info_hashes=_info_hashes(raw, torrent_format),
+        info_hashes=hash_info(raw, torrent_format),
         layout=layout,
         total_length=total_length,
         extra_keys=_extra_info_keys(value),
@@ -337,15 +348,6 @@ def _piece_hashes(info: Dictionary, layout: PieceLayout, torrent_format: Torrent
     if not isinstance(hashes, bytes) or len(hashes) != layout.num_pieces * V1_HASH_LENGTH:
         raise refuse("it does not have one hash for each piece")
     return hashes
-
-
-def _info_hashes(raw: bytes, torrent_format: TorrentFormat) -> InfoHashes:
-    v1 = v2 = None
-    if torrent_format is not TorrentFormat.V2:
-        v1 = hashlib.sha1(raw, usedforsecurity=False).digest()
-    if torrent_format is not TorrentFormat.V1:
-        v2 = hashlib.sha256(raw).digest()
-    return InfoHashes(v1=v1, v2=v2)
 
 
 def _extra_info_keys(info: Dictionary) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from torrent_onion.core.bencoding import INFO_LIMITS, Value, encode
+from torrent_onion.core.identity import V1_HASH_LENGTH
 from torrent_onion.core.metainfo import (
     MAX_PIECE_LENGTH,
     MAX_PIECES,
@@ -23,9 +24,10 @@ from torrent_onion.core.metainfo import (
     FileEntry,
     Info,
     TorrentFormat,
-    read_info,
+    hash_info,
+    make_layout,
 )
-from torrent_onion.core.metainfo_files import round_up
+from torrent_onion.core.metainfo_files import refuse, round_up
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.errors import LocalError, PathError
 
@@ -132,6 +134,15 @@ def build_info(
         MetainfoError: The parts do not fit together.
         PathError: Version 2 alone cannot say what is shared.
     """
+    layout = make_layout(tuple(files), piece_length, torrent_format)
+    _check_parts(
+        name,
+        files,
+        len(piece_hashes) / V1_HASH_LENGTH,
+        num_pieces=layout.num_pieces,
+        torrent_format=torrent_format,
+        is_single_file=is_single_file,
+    )
     info: dict[bytes, Value] = {
         b"name": name.encode(),
         b"piece length": piece_length,
@@ -147,13 +158,47 @@ def build_info(
     if torrent_format is not TorrentFormat.V1:
         info[b"meta version"] = META_VERSION
         info[b"file tree"] = _file_tree(files)
-    built = read_info(info, encode(info))
-    if built.is_single_file != is_single_file:
+    raw = encode(info)
+    # What is planned and hashed by these rules is not read again: with many files that takes as
+    # long as hashing them.
+    return Info(
+        name=name,
+        format=torrent_format,
+        piece_length=piece_length,
+        files=tuple(files),
+        is_single_file=is_single_file,
+        piece_hashes=piece_hashes if torrent_format is not TorrentFormat.V2 else b"",
+        private=private,
+        raw=raw,
+        info_hashes=hash_info(raw, torrent_format),
+        layout=layout,
+        total_length=sum(entry.length for entry in files if not entry.is_pad),
+        extra_keys=(),
+    )
+
+
+def _check_parts(
+    name: str,
+    files: Sequence[FileEntry],
+    num_piece_hashes: float,
+    *,
+    num_pieces: int,
+    torrent_format: TorrentFormat,
+    is_single_file: bool,
+) -> None:
+    """Refuse what nobody could read again."""
+    if torrent_format is not TorrentFormat.V2 and num_piece_hashes != num_pieces:
+        raise refuse("it does not have one hash for each piece")
+    if torrent_format is TorrentFormat.V1:
+        return
+    if any(not entry.is_pad and bool(entry.length) != bool(entry.pieces_root) for entry in files):
+        raise refuse("a file in its file tree has no pieces root")
+    looks_like_file = len(files) == 1 and files[0].path == (name,)
+    if torrent_format is TorrentFormat.V2 and looks_like_file != is_single_file:
         raise PathError(
             "A folder with only a file of its own name looks like that file in version 2; "
             "choose another format."
         )
-    return built
 
 
 def _v1_entry(entry: FileEntry) -> dict[bytes, Value]:

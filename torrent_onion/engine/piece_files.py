@@ -13,6 +13,9 @@ from torrent_onion.engine.file_handles import FileHandles
 from torrent_onion.engine.placement import Placement
 from torrent_onion.errors import StorageError
 
+_ZEROS = memoryview(bytes(1 << 20))
+"""Padding, a part at a time; never written to, so the kernel gives one page of memory for all."""
+
 
 class DataMissingError(StorageError):
     """A file is not there, or ends before the bytes that were asked for."""
@@ -67,16 +70,22 @@ class PieceFiles:
             done += span.length
 
     def read_through(self, index: int, buffer: memoryview) -> Iterator[memoryview]:
-        """Read a piece from its beginning, each part into the same buffer: use it, then go on.
+        """Read a piece from its beginning, part after part: use each, then go on.
+
+        Parts of files come in the buffer, which is made of whole blocks and used again for the
+        next part; padding comes from zeros that are there already. A part ends where a file ends.
 
         Raises:
             DataMissingError, StorageError: As ``read``.
         """
-        size = self._layout.piece_size(index)
-        for begin in range(0, size, len(buffer)):
-            part = buffer[: size - begin]
-            self.read_into(index, begin, part)
-            yield part
+        for file, offset, length in self._layout.spans(index, 0, self._layout.piece_size(index)):
+            is_virtual = self._is_virtual[file]
+            source = _ZEROS if is_virtual else buffer
+            for begin in range(0, length, len(source)):
+                part = source[: length - begin]
+                if not is_virtual:
+                    self._read_span(FileSpan(file, offset + begin, len(part)), part)
+                yield part
 
     def write(self, index: int, data: memoryview) -> None:
         """Write a verified piece: the parts that lie in finished files are there already.

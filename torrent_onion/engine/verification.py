@@ -23,7 +23,7 @@ class PieceVerifier:
     def __call__(self, index: int, parts: Iterable[memoryview]) -> bool:
         """Whether a piece, given part after part, is what the torrent says of piece ``index``.
 
-        All parts but the last are made of whole blocks.
+        All parts of the piece's first file but the last are made of whole blocks.
         """
         expected = self._layers.piece_hash(index)
         if expected is not None:
@@ -61,13 +61,15 @@ class PieceDigest:
         self._leaves: list[bytes] = []
 
     def update_all(self, parts: Iterable[memoryview]) -> None:
-        """Take the piece in order; all parts but the last are made of whole blocks."""
+        """Take the piece in order; parts in the tree, but for its last, are of whole blocks."""
         for part in parts:
             if self._sha1 is not None:
                 self._sha1.update(part)
             if self._tree_left > 0:
                 self._leaves.append(hash_blocks(part[: self._tree_left]))
                 self._tree_left -= len(part)
+            if self._sha1 is None and self._tree_left <= 0:
+                return  # what follows is padding, which nothing is to be known of
 
     @property
     def v1(self) -> bytes:
