@@ -107,6 +107,13 @@ CASES: tuple[Case, ...] = (
         OPENING,
     ),
     Case(
+        "Obfuscated handshakes",
+        "torrent_onion/policy/peer_pool.py",
+        "            or address.is_onion\n",
+        "",
+        "tests/engine/test_obfuscation.py",
+    ),
+    Case(
         "Listen port: the virtual one is random",
         "tor_control/onion_service.py",
         "rng.randint(MIN_PORT, MAX_PORT)",

@@ -109,6 +109,56 @@ def test_an_unknown_kind_of_source_is_a_mistake(pool: PeerPool) -> None:
         pool.add([GOOD], "dht:1")
 
 
+# How it is spoken to.
+
+
+def hang_up(pool: PeerPool, address: PeerAddress, now: float) -> None:
+    assert pool.next_to_dial(now) == address
+    pool.connected(address, now)
+    pool.hung_up(address, now)
+
+
+def test_who_hangs_up_is_dialled_at_once_in_the_obfuscated_way_and_once_only(
+    pool: PeerPool,
+) -> None:
+    pool.add([GOOD], "tracker:1")
+    assert not pool.wants_obfuscation(GOOD)
+    hang_up(pool, GOOD, 0.0)
+    assert pool.wants_obfuscation(GOOD)
+    hang_up(pool, GOOD, 0.0)  # that was no use
+    assert not pool.wants_obfuscation(GOOD)
+    assert pool.next_to_dial(1.0) is None
+    hang_up(pool, GOOD, 100.0)
+    assert not pool.wants_obfuscation(GOOD)
+
+
+def test_what_could_not_be_reached_any_more_is_not_tried_obfuscated_again(pool: PeerPool) -> None:
+    pool.add([GOOD], "tracker:1")
+    hang_up(pool, GOOD, 0.0)
+    assert pool.next_to_dial(0.0) == GOOD
+    pool.failed(GOOD, 30.0)
+    assert not pool.wants_obfuscation(GOOD)
+
+
+def test_who_was_met_in_the_obfuscated_way_is_spoken_to_in_it_for_ever(pool: PeerPool) -> None:
+    pool.add([GOOD], "tracker:1")
+    hang_up(pool, GOOD, 0.0)
+    assert pool.next_to_dial(0.0) == GOOD
+    pool.connected(GOOD, 1.0)
+    pool.closed(GOOD, 100.0)
+    for now in (200.0, 1000.0, 5000.0):
+        assert pool.wants_obfuscation(GOOD)
+        hang_up(pool, GOOD, now)
+
+
+def test_an_onion_that_hangs_up_has_failed(pool: PeerPool) -> None:
+    onion = PeerAddress("a" * 56 + ".onion", 1)
+    pool.add([onion], "tracker:1")
+    hang_up(pool, onion, 0.0)
+    assert not pool.wants_obfuscation(onion)
+    assert pool.next_to_dial(1.0) is None
+
+
 # When it is dialled again.
 
 
@@ -409,7 +459,7 @@ def test_whatever_happens_the_rules_hold(data: st.DataObject) -> None:
         elif action == "close" and connected:
             address = data.draw(st.sampled_from(sorted(connected)))
             connected.remove(address)
-            (pool.closed if data.draw(st.booleans()) else pool.failed)(address, now)
+            data.draw(st.sampled_from([pool.closed, pool.failed, pool.hung_up]))(address, now)
         elif action == "ban" and connected:
             address = data.draw(st.sampled_from(sorted(connected)))
             banned.add(address)

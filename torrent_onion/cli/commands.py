@@ -117,6 +117,9 @@ def get(
 
     Run the same command again after an interruption: it goes on where it was. Put the link in
     quotes; - reads it from standard input.
+
+    Some peers outside Tor take only encrypted handshakes (MSE). They are spoken to if the extra
+    torrent-onion[mse] is installed; onion peers never need it.
     """
     from torrent_onion.cli import getting, sources
 

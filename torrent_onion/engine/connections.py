@@ -1,19 +1,23 @@
 """The connections of one torrent: dialled, accepted, served until they end.
 
-One circuit for a peer at first; more to onions where they help (stripes.py). What one peer
-provokes, be it a bug of ours, ends that connection and no other.
+One circuit for a peer at first; more to onions where they help (stripes.py). A peer outside Tor
+that hangs up on our handshake is spoken to once more in obfuscated words (obfuscation.py), if the
+extra for it is installed. What one peer provokes, be it a bug of ours, ends that connection and no
+other.
 """
 
 import logging
 import secrets
 from contextlib import suppress
+from enum import Enum, auto
 from itertools import count
 
 import trio
 
 from torrent_onion.core.identity import PeerAddress, PeerId
+from torrent_onion.engine.obfuscation import ObfuscatedStream, rc4
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.peer_session import converse, shake_hands
+from torrent_onion.engine.peer_session import HungUp, converse, shake_hands
 from torrent_onion.engine.stripes import DECIDE_SECONDS, Stripes
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.transport import (
@@ -32,6 +36,17 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0  # how often the pool is asked for candidates whose pause is over
 RESERVED_SHARE = 5  # one connection in so many is kept from strangers, for our own dials
 PEER_ID_SIZE = 20  # bytes, BEP 3
+
+
+class _Outcome(Enum):
+    """How far a connection came."""
+
+    MET = auto()
+    """The handshake was done, so that the peer is what it was said to be."""
+    HUNG_UP = auto()
+    """The peer closed it and had said nothing."""
+    FAILED = auto()
+    """It is no peer of this torrent, or not now."""
 
 
 class Connections:
@@ -94,10 +109,19 @@ class Connections:
         finally:
             self._torrent.more_candidates.ring()
         pool.connected(address, trio.current_time())
-        if await self._serve(stream, address):
-            pool.closed(address, trio.current_time())
+        outcome = await self._serve(self._obfuscated_if_needed(stream, address), address)
+        now = trio.current_time()
+        if outcome is _Outcome.MET:
+            pool.closed(address, now)
+        elif outcome is _Outcome.HUNG_UP and rc4() is not None:
+            pool.hung_up(address, now)
         else:
-            pool.failed(address, trio.current_time())
+            pool.failed(address, now)
+
+    def _obfuscated_if_needed(self, stream: PeerStream, address: PeerAddress) -> PeerStream:
+        if not self._torrent.pool.wants_obfuscation(address) or (new_cipher := rc4()) is None:
+            return stream
+        return ObfuscatedStream(stream, self._torrent.info_hashes.primary, new_cipher)
 
     async def _stripe_peers(self, nursery: trio.Nursery) -> None:
         """Add circuits to peers while each brings more, as long as something is to be had."""
@@ -116,7 +140,7 @@ class Connections:
         except OSError:
             self._stripes.failed(address)
             return
-        if not await self._serve(stream, address):
+        if await self._serve(stream, address) is not _Outcome.MET:
             self._stripes.failed(address)
 
     async def _reach(self, address: PeerAddress, isolation: str) -> PeerStream:
@@ -142,19 +166,15 @@ class Connections:
             else:
                 nursery.start_soon(self._serve, stream, None)
 
-    async def _serve(self, stream: PeerStream, address: PeerAddress | None) -> bool:
-        """Talk with a peer until the connection ends.
-
-        Returns:
-            Whether the handshake was done, so that the peer is what it was said to be.
-        """
+    async def _serve(self, stream: PeerStream, address: PeerAddress | None) -> _Outcome:
+        """Talk with a peer until the connection ends."""
         torrent = self._torrent
         self._open += 1
         peer = Peer(torrent, next(self._keys), PeerWire(max_pieces=torrent.num_pieces), address)
-        met = False
+        outcome = _Outcome.FAILED
         try:
             early = await self._shake_hands(stream, peer)
-            met = True
+            outcome = _Outcome.MET
             self._stripes.connected(peer)
             torrent.peer_connected(peer, trio.current_time())
             await converse(peer, stream, early)
@@ -162,6 +182,8 @@ class Connections:
             torrent.fail(error)
         except (RemoteError, OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
             log.debug("a peer left: %s", error)
+            if outcome is not _Outcome.MET and isinstance(error, HungUp | trio.BrokenResourceError):
+                outcome = _Outcome.HUNG_UP
         except Exception:  # whatever one peer provokes, the others must not feel it
             log.exception("a bug ended a connection")
         finally:
@@ -171,7 +193,7 @@ class Connections:
             torrent.more_candidates.ring()
             with trio.CancelScope(shield=True), suppress(trio.BrokenResourceError):
                 await stream.aclose()
-        return met
+        return outcome
 
     async def _shake_hands(self, stream: PeerStream, peer: Peer) -> list[Event]:
         return await shake_hands(

@@ -21,6 +21,10 @@ MAX_BATCH = 256 << 10
 """Payload bytes gathered for one send: several blocks a system call, and cancels still count."""
 
 
+class HungUp(ProtocolError):
+    """The other side closed the connection and had said nothing."""
+
+
 async def shake_hands(
     stream: PeerStream,
     wire: PeerWire,
@@ -43,6 +47,7 @@ async def shake_hands(
         Events that came right behind the handshake.
 
     Raises:
+        HungUp: We spoke first, and the peer had nothing to say to it.
         ProtocolError: It is not our torrent, or not BitTorrent.
         trio.TooSlowError: The peer took longer than ``HANDSHAKE_SECONDS``.
         trio.BrokenResourceError: The connection is lost.
@@ -52,10 +57,13 @@ async def shake_hands(
             wire.send_handshake(_handshake(info_hashes.primary, peer_id, info_hashes))
             await stream.send_buffers(wire.data_to_send())
         theirs: Event | None = None
+        has_spoken = False
         while theirs is None:
             received = await stream.receive_into(wire.get_buffer())
             if received == 0:
-                raise ProtocolError("the peer closed the connection during the handshake")
+                error = ProtocolError if has_spoken else HungUp
+                raise error("the peer closed the connection during the handshake")
+            has_spoken = True
             events = wire.buffer_updated(received)
             theirs = next(events, None)
         if not isinstance(theirs, Handshake) or not info_hashes.matches(theirs.info_hash):

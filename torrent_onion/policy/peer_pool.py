@@ -7,6 +7,8 @@
 - Within a source: fewest failures first, then what most sources named, then what was named last.
 - What the user named is dialled first and for ever, as its onion may only not be up yet; what was a
   peer of ours once is tried for ever too, rarely. The rest is given up, and remembered as such.
+- Who hangs up on our plain handshake may only take an obfuscated one (MSE): it is dialled once more
+  for that, and in that way for ever if it works. Never an onion.
 """
 
 from __future__ import annotations
@@ -93,6 +95,18 @@ class _State(Enum):
     CONNECTED = auto()
 
 
+class _Obfuscation(Enum):
+    """Whether a candidate is spoken to in obfuscated words."""
+
+    NOT_NEEDED = auto()
+    TO_TRY = auto()
+    NEEDED = auto()
+    NO_USE = auto()
+
+
+_OBFUSCATED: Final = (_Obfuscation.TO_TRY, _Obfuscation.NEEDED)
+
+
 @dataclass(slots=True)
 class _Candidate:
     address: PeerAddress
@@ -104,6 +118,7 @@ class _Candidate:
     failures: int = 0
     not_before: float = -inf
     connected_at: float = 0.0
+    obfuscation: _Obfuscation = _Obfuscation.NOT_NEEDED
 
 
 class PeerPool:
@@ -203,11 +218,31 @@ class PeerPool:
         if candidate is None:
             return
         self._now = now
+        if candidate.obfuscation is _Obfuscation.TO_TRY:
+            candidate.obfuscation = _Obfuscation.NO_USE
         candidate.failures += 1
         if candidate.failures >= _RULES[candidate.kind].tries:
             self._forget(candidate)
         else:
             self._pause(candidate, now)
+
+    def hung_up(self, address: PeerAddress, now: float) -> None:
+        """Somebody closed the connection and answered nothing to our handshake."""
+        candidate = self._candidates.get(address)
+        if (
+            candidate is None
+            or address.is_onion
+            or candidate.obfuscation is not _Obfuscation.NOT_NEEDED
+        ):
+            self.failed(address, now)
+            return
+        candidate.obfuscation = _Obfuscation.TO_TRY
+        self.postponed(address, now)
+
+    def wants_obfuscation(self, address: PeerAddress) -> bool:
+        """Whether to dial this one in the obfuscated way."""
+        candidate = self._candidates.get(address)
+        return candidate is not None and candidate.obfuscation in _OBFUSCATED
 
     def postponed(self, address: PeerAddress, until: float) -> None:
         """There was no network to dial in, which says nothing about the candidate."""
@@ -223,6 +258,8 @@ class PeerPool:
         if candidate is None:
             return
         self._now = now
+        if candidate.obfuscation is _Obfuscation.TO_TRY:
+            candidate.obfuscation = _Obfuscation.NEEDED
         has_lived = now >= candidate.connected_at + LIVED_SECONDS
         candidate.failures = 1 if has_lived else candidate.failures + 1
         self._trust(candidate, Source.PROVEN, Source.PROVEN)
