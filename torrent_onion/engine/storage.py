@@ -195,12 +195,20 @@ class Storage:
                 else:
                     for file in fresh:
                         rename_new(self._disk, self._placement.file(file), final.file(file))
-                    folders = final.folders(fresh)
+                    folders = final.folders(wanted)  # an earlier run may not have come to that
             self._finished.update(fresh)
             self._placement = Placement(final.root, tuple(names))
             self._sync_folders(folders)
 
         await self._threads.run(sync_and_rename)
+
+    def sync_names(self) -> None:
+        """Make the names of files last that an earlier run has finished. Blocks.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        self._sync_folders(self._placement.folders(self._finished))
 
     def close(self) -> None:
         """Close the files and forget what was read."""

@@ -14,7 +14,7 @@ import trio
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.metainfo import Info
 from torrent_onion.engine.checking import check_pieces
-from torrent_onion.engine.disk import DISK, Disk
+from torrent_onion.engine.disk import DISK, Disk, sync_folder
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.placement import Placement, place_download, place_shared
@@ -91,6 +91,8 @@ class TorrentData:
             self._withdraw()
             raise
         if torrent.storage.is_read_only:
+            if resume is not None:  # else the last run has come to that
+                await self._threads.run(torrent.storage.sync_names)
             await self._forget_record()
         return have
 
@@ -158,6 +160,9 @@ class TorrentData:
             nothing = Bitfield(self._info.layout.num_pieces)
             stamps = tuple(UNKNOWN_STAMP for _ in self._info.files)
             save_resume(self._resume_path, self._info, Resume(nothing, stamps), disk=self._disk)
+        else:  # a run that was killed may not have come to that
+            with disk_errors(path.parent):
+                sync_folder(self._disk, path.parent)
 
     def _withdraw(self) -> None:
         """Leave nothing behind of a download that cannot begin."""
