@@ -81,12 +81,11 @@ class Connections:
         return self._open + self._dialling < self._torrent.settings.max_connections
 
     async def _dial_candidates(self, nursery: trio.Nursery) -> None:
-        """Keep dialling while there is somebody to dial and room for more."""
+        """Keep dialling, while peers are wanted, whenever there is somebody and room for more."""
         torrent = self._torrent
-        while True:
+        while torrent.wants_peers:
             while (
-                torrent.wants_peers
-                and self._has_room
+                self._has_room
                 and self._dialling < torrent.settings.max_dials
                 and (address := torrent.pool.next_to_dial(trio.current_time())) is not None
             ):

@@ -80,6 +80,7 @@ class Torrent:
         self.error: TorrentOnionError | None = None
         # What the tasks wait for.
         self.more_candidates = Wakeup()
+        self.peer_came = Wakeup()
         self.has_metadata = trio.Event()
         self.all_verified = trio.Event()
         self.ended = trio.Event()
@@ -171,6 +172,11 @@ class Torrent:
     def wants_peers(self) -> bool:
         """Whether dialling can bring us anything: a complete torrent waits to be dialled."""
         return not self.all_verified.is_set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happens until somebody comes, but that it was served long enough."""
+        return self.state is TorrentState.SEEDING and not self.peers
 
     @property
     def have(self) -> Bitfield | None:
@@ -278,6 +284,7 @@ class Torrent:
         """A handshake is done: say what we have and what we can do."""
         peer.connected_since = peer.last_received = peer.last_sent = now
         self.peers[peer.key] = peer
+        self.peer_came.ring()
         if self.num_pieces is not None:
             peer.metadata_known(self.num_pieces)
         peer.send_opening(self.uploads.shown_at_first(self._have))

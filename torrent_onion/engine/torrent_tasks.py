@@ -150,7 +150,10 @@ class TorrentTasks:
     # Time.
 
     async def _keep_time(self) -> None:
-        """What happens every second and every ten."""
+        """What happens every second and every ten, while anything can.
+
+        Every torrent has a beat of its own: who meets two of ours must not see that they are.
+        """
         torrent = self._torrent
         next_rechoke = trio.current_time() + RECHOKE_SECONDS
         while True:
@@ -166,6 +169,9 @@ class TorrentTasks:
             if now >= next_rechoke:
                 torrent.uploads.rechoke(now)
                 next_rechoke = now + RECHOKE_SECONDS
+            if torrent.is_idle:
+                with trio.move_on_at(torrent.uploads.goal_time):
+                    await torrent.peer_came.wait()
 
     def _look_after(self, peer: Peer, now: float) -> None:
         is_useless = self._torrent.is_useless(peer) and now - peer.connected_since > USELESS_SECONDS

@@ -1,5 +1,6 @@
 """What a torrent gives: to whom, which pieces, and until when."""
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from torrent_onion.core.bitfield import Bitfield
@@ -91,6 +92,14 @@ class Uploads:
             else:
                 peer.choke()
 
+    @property
+    def goal_time(self) -> float:
+        """When it was served long enough, on trio's clock; infinite while nothing says so."""
+        seconds = self._torrent.spec.goals.seconds
+        return (
+            inf if self.seeding_since is None or seconds is None else self.seeding_since + seconds
+        )
+
     def has_reached_goal(self, now: float) -> bool:
         """Whether it was served enough."""
         goals, since = self._torrent.spec.goals, self.seeding_since
@@ -99,7 +108,7 @@ class Uploads:
         served = self._torrent.traffic.uploaded / self._torrent.metadata.known_info.total_length
         return (
             (goals.ratio is not None and served >= goals.ratio)
-            or (goals.seconds is not None and now - since >= goals.seconds)
+            or now >= self.goal_time
             or (goals.copies is not None and max(self._copies, int(served)) >= goals.copies)
         )
 
