@@ -174,9 +174,11 @@ def pieces_to_check(info: Info, resume: Resume | None, stamps: Sequence[FileStam
 
     A piece needs no check when every file it touches is as the record says.
     """
+    if resume is None:
+        return Bitfield.full(info.layout.num_pieces)
     check = Bitfield(info.layout.num_pieces)
     for file, stamp in enumerate(stamps):
-        if resume is None or stamp != resume.stamps[file]:
+        if stamp != resume.stamps[file]:
             for index in info.layout.pieces_of_file(file):
                 check.set(index)
     return check

@@ -217,7 +217,9 @@ class TorrentData:
         stamps = await self._threads.run(lambda: stamp_files(storage.placement))
         self._stamps = list(stamps)
         unsure = pieces_to_check(info, resume, stamps)
-        have = await check_pieces(storage, info.layout, self._threads, progress, only=unsure)
+        is_fresh = all(stamp.size <= 0 for stamp in stamps)  # not one byte is there to be hashed
+        only = Bitfield(info.layout.num_pieces) if is_fresh else unsure
+        have = await check_pieces(storage, info.layout, self._threads, progress, only=only)
         for index in have.indices():
             storage.found_now(index)
         if resume is not None:
