@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,15 @@ from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
+from torrent_onion.engine.transport import PeerListener
 from torrent_onion.protocol import messages
-from torrent_onion.protocol.extensions import ExtensionHandshake, MetadataData, MetadataRequest
+from torrent_onion.protocol.extensions import (
+    MAX_METADATA_SIZE,
+    METADATA_BLOCK_SIZE,
+    ExtensionHandshake,
+    MetadataData,
+    MetadataRequest,
+)
 from torrent_onion.protocol.handshake import Handshake
 from torrent_onion.protocol.peer_wire import Event, PeerWire
 
@@ -352,6 +359,85 @@ async def test_metadata_that_is_not_the_torrents_is_refused(
             spec = TorrentSpec(magnet, tmp_path, peers=(address, stage.address))
             await session.add(spec).wait_complete()
         assert (tmp_path / "file.bin").read_bytes() == stage.content
+
+
+class Dripper:
+    """A listener that claims to have the metadata and sends one piece of nothing now and then."""
+
+    def __init__(self, info_hash: bytes, size: int, *, every: float = 20.0) -> None:
+        self._info_hash = info_hash
+        self._size = size
+        self._every = every
+        self.asked = trio.Event()
+
+    async def serve(self, stream: MemoryPeerStream) -> None:
+        stranger = Stranger(stream, PeerWire(max_pieces=None))
+        waiting: list[int] = []
+        await stranger.wait_for(Handshake)
+        stranger.wire.send_handshake(hello(self._info_hash))
+        stranger.wire.send_extension_handshake(ExtensionHandshake(metadata_size=self._size))
+        await stranger.flush()
+        with suppress(trio.BrokenResourceError):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._drip, stranger, waiting)
+                while events := await stranger.receive():
+                    waiting += [e.piece for e in events if isinstance(e, MetadataRequest)]
+                    if waiting:
+                        self.asked.set()
+                nursery.cancel_scope.cancel()
+
+    async def _drip(self, stranger: Stranger, waiting: list[int]) -> None:
+        while True:
+            await trio.sleep(self._every)
+            if waiting:
+                piece = waiting.pop(0)
+                block = bytes(min(METADATA_BLOCK_SIZE, self._size - piece * METADATA_BLOCK_SIZE))
+                stranger.wire.send_extended(MetadataData(piece, self._size, block))
+                await stranger.flush()
+
+
+@pytest.mark.parametrize("liars", [1, 3])
+@pytest.mark.parametrize("claim", ["the true size", "another size", "the largest size"])
+async def test_who_drips_false_metadata_holds_up_nobody(
+    network: MemoryNetwork,
+    tmp_path: Path,
+    autojump_clock: trio.testing.MockClock,
+    claim: str,
+    liars: int,
+) -> None:
+    """They are met first and asked for everything; the seeder's metadata counts all the same."""
+    content = tmp_path / "seed" / "file.bin"
+    content.parent.mkdir()
+    content.write_bytes(bytes(2000 * BLOCK_SIZE))
+    made = await create_torrent(content, piece_length=BLOCK_SIZE, torrent_format=TorrentFormat.V1)
+    hashes, raw = made.metainfo.info.info_hashes, made.metainfo.info.raw
+    assert len(raw) > 2 * METADATA_BLOCK_SIZE
+    sizes = {"the true size": len(raw), "another size": len(raw) + METADATA_BLOCK_SIZE}
+    size = sizes.get(claim, MAX_METADATA_SIZE)
+    async with open_session(dial=network.dial) as session, trio.open_nursery() as nursery:
+        address, listener = network.listen(1)
+        seed = TorrentSpec(made.metainfo, content.parent, shared_path=content)
+        await session.add(seed, listener=listener).wait_complete()
+        drippers = [Dripper(hashes.primary, size) for _ in range(liars)]
+        addresses = []
+        for number, dripper in enumerate(drippers, 66):
+            liar_address, liar_listener = network.listen(number)
+            addresses.append(liar_address)
+
+            async def accept(
+                dripper: Dripper = dripper, port: PeerListener = liar_listener
+            ) -> None:
+                await dripper.serve(await port.accept())  # type: ignore[arg-type]
+
+            nursery.start_soon(accept)
+        spec = TorrentSpec(Magnet(info_hashes=hashes), tmp_path, peers=tuple(addresses))
+        torrent = session.add(spec)
+        await drippers[0].asked.wait()
+        began = trio.current_time()
+        torrent.add_candidates([address], "user")
+        await torrent.wait_metadata()
+        assert trio.current_time() - began < 20 * liars
+        nursery.cancel_scope.cancel()
 
 
 async def test_strangers_leave_room_for_our_own_dials(

@@ -12,9 +12,6 @@ from torrent_onion.protocol.extensions import (
     MetadataRequest,
 )
 
-STALLED_SECONDS = 30.0
-"""A peer that sends nothing of what it was asked for so long is asked no more."""
-
 
 class MetadataExchange:
     """Both directions of BEP 9."""
@@ -22,7 +19,6 @@ class MetadataExchange:
     def __init__(self, info_hashes: InfoHashes) -> None:
         self._fetch: MetadataFetch | None = MetadataFetch(info_hashes)
         self._raw = b""
-        self._heard: dict[PeerKey, float] = {}  # peers that were asked, and when they last sent
 
     @property
     def size(self) -> int | None:
@@ -33,7 +29,6 @@ class MetadataExchange:
         """The metadata is here: from now on it is served."""
         self._raw = info.raw
         self._fetch = None
-        self._heard.clear()
 
     def reply(self, piece: int) -> MetadataData | MetadataReject:
         """The answer to a peer's request."""
@@ -50,7 +45,6 @@ class MetadataExchange:
 
     def remove_peer(self, key: PeerKey) -> None:
         """The peer is gone, or did not want to."""
-        self._heard.pop(key, None)
         if self._fetch is not None:
             self._fetch.remove_peer(key)
 
@@ -58,8 +52,7 @@ class MetadataExchange:
         """Ask the peer for what is missing and not yet asked for."""
         if self._fetch is None:
             return
-        for piece in self._fetch.requests_for(peer.key):
-            self._heard.setdefault(peer.key, now)
+        for piece in self._fetch.requests_for(peer.key, now):
             peer.wire.send_extended(MetadataRequest(piece))
             peer.wake.ring()
 
@@ -76,14 +69,12 @@ class MetadataExchange:
         """
         if self._fetch is None:
             return None, frozenset()
-        if self._fetch.is_asked(peer.key, data.piece):  # other data is no sign of life
-            self._heard[peer.key] = now
-        result = self._fetch.data_received(peer.key, data.piece, bytes(data.data))
+        result = self._fetch.data_received(peer.key, data.piece, bytes(data.data), now)
         return (parse_info(result.raw) if result.raw is not None else None), result.liars
 
     def drop_stalled(self, now: float) -> bool:
-        """Ask no more of peers that stopped answering. Returns whether there were any."""
-        stalled = [key for key, heard in self._heard.items() if now - heard > STALLED_SECONDS]
-        for key in stalled:
-            self.remove_peer(key)
-        return bool(stalled)
+        """Ask no more of peers that keep others waiting. Returns whether to ask everybody now."""
+        if self._fetch is None:
+            return False
+        self._fetch.drop_stalled(now)
+        return True  # what somebody owes for long is asked of others as well
