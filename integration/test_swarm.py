@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from integration.command_line import Cli
 from integration.conftest import StartCli
@@ -62,3 +63,28 @@ def test_a_link_to_one_getter_is_enough_and_that_one_may_leave_too(
     last.complete()
     for folder in folders:
         assert_same_tree(content, folder / content.name)
+
+
+def test_six_get_all_from_a_super_seeder_that_leaves_after_one_copy(
+    start_cli: StartCli, tmp_path: Path, common_tor: str
+) -> None:
+    content = tmp_path / "content"
+    content.mkdir()
+    size = 6 * MIB
+    (content / "file.bin").write_bytes(Random(1).randbytes(size))
+    options = ("--super-seed", "--until-copies", "1", "--piece-size", "65536")
+    seeder = start_cli("seed", str(content), *options)
+    link = seeder.wait_event("ready")["magnet"]
+    folders = [tmp_path / f"get {number}" for number in range(6)]
+    getters = [
+        start_cli("get", link, "--dir", str(folder), "--seed", tor=common_tor) for folder in folders
+    ]
+    assert seeder.wait() == 0
+    for one in getters:
+        one.complete()
+    for folder in folders:
+        assert_same_tree(content, folder / content.name)
+    last = [event for event in seeder.events if event["event"] == "progress"][-1]
+    assert last["state"] == "stopped"
+    print(f"{last['uploaded'] / size:.2f} copies sent")
+    assert last["uploaded"] < 1.4 * size

@@ -9,6 +9,7 @@ from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.statistics import TorrentState
 from torrent_onion.policy.choker import Candidate, Choker
+from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.super_seed import SuperSeed
 from torrent_onion.protocol import messages
 
@@ -50,7 +51,7 @@ class Uploads:
     def peer_has(self, peer: Peer, index: int) -> None:
         """A peer has one piece more."""
         if self._super_seed is not None:
-            for key, shown in self._super_seed.peer_has(peer.key, index):
+            for key, shown in self._super_seed.peer_has(self._connections_of(peer), index):
                 self._show(self._torrent.peers.get(key), [shown])
         if peer.is_seed and peer.was_served:
             self._copies += 1
@@ -109,8 +110,26 @@ class Uploads:
         return (
             (goals.ratio is not None and served >= goals.ratio)
             or now >= self.goal_time
-            or (goals.copies is not None and max(self._copies, int(served)) >= goals.copies)
+            or (goals.copies is not None and self._copies_served(served) >= goals.copies)
         )
+
+    def _copies_served(self, served: float) -> int:
+        """Copies that others have, by what they say or else by what was sent.
+
+        A super-seeder has sent one when nobody has the last piece yet, for it sends some of them
+        twice. What counts there is that others have all pieces between them.
+        """
+        by_bytes = int(served)
+        if self._super_seed is not None:
+            by_bytes = max(1, by_bytes) if self._super_seed.is_out else 0
+        return max(self._copies, by_bytes)
+
+    def _connections_of(self, peer: Peer) -> set[PeerKey]:
+        """All connections to the same person, as far as it says so."""
+        token = _person(peer)
+        if token is None:
+            return {peer.key}
+        return {key for key, other in self._torrent.peers.items() if _person(other) == token}
 
     def _show(self, peer: Peer | None, pieces: list[int]) -> None:
         """Tell a peer of pieces that it may ask for (BEP 16)."""
@@ -128,5 +147,10 @@ def _as_candidate(peer: Peer, now: float) -> Candidate:
         upload_rate=peer.upload_meter.rate(now),
         connected_since=peer.connected_since,
         unchoked=not peer.am_choking,
-        person=peer.wire.peer_extensions.stripe if peer.wire.peer_extensions else None,
+        person=_person(peer),
     )
+
+
+def _person(peer: Peer) -> bytes | None:
+    """What joins the connections of one person."""
+    return peer.wire.peer_extensions.stripe if peer.wire.peer_extensions else None

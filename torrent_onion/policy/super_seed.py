@@ -2,10 +2,12 @@
 
 The seeder says that it has nothing and shows each peer one or two pieces at a time. A peer is shown
 the next one when a piece that it was shown is seen at somebody else, so that whoever passes on is
-served first. With nobody to pass on to, having a piece is enough.
+served first. With nobody to pass on to, having a piece is enough. Several connections of one person
+count as one: what it tells on all of them was not passed on.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from torrent_onion.policy.piece_download import PeerKey
@@ -59,20 +61,30 @@ class SuperSeed:
         """Whether a peer may ask for a piece."""
         return index in self._shown.get(peer, ())
 
-    def peer_has(self, peer: PeerKey, index: int) -> list[tuple[PeerKey, int]]:
-        """A peer has a piece now.
+    @property
+    def is_out(self) -> bool:
+        """Whether those who are connected have one whole copy between them."""
+        together = 0
+        for pieces in self._pieces.values():
+            together |= int.from_bytes(pieces.to_bytes())
+        return together.bit_count() == self._num_pieces
+
+    def peer_has(self, person: Collection[PeerKey], index: int) -> list[tuple[PeerKey, int]]:
+        """Somebody has a piece now.
+
+        Args:
+            person: The connection that says so, and others to the same peer.
+            index: The piece.
 
         Returns:
             Peers and pieces to show them.
         """
-        if len(self._pieces) == 1:
-            passed_on = [peer] if index in self._waiting.get(peer, ()) else []
-        else:
-            passed_on = [
-                other
-                for other, waiting in self._waiting.items()
-                if other != peer and index in waiting
-            ]
+        is_alone = all(other in person for other in self._pieces)
+        passed_on = [
+            other
+            for other, waiting in self._waiting.items()
+            if index in waiting and (other in person) == is_alone
+        ]
         for other in passed_on:
             self._waiting[other].discard(index)
         return [(other, shown) for other in passed_on for shown in self._show(other)]
