@@ -21,10 +21,10 @@ from torrent_onion.cli.options import (
     tor_binary_option,
     tor_options,
 )
-from torrent_onion.cli.ui import Ui, choose_ui
 
 if TYPE_CHECKING:
     from tor_control.config import TorConfig
+    from torrent_onion.cli.ui import Ui
 
 DEFAULT_RELAYS = 5
 """Relays of a private network beside its three authorities; fewer are too few for an onion."""
@@ -37,9 +37,10 @@ _any_file = click.Path(dir_okay=False, path_type=Path)
 _folder = click.Path(file_okay=False, path_type=Path)
 
 
-def _run(output: OutputOptions, command: Callable[[Ui], Awaitable[None]]) -> None:
+def _run(output: OutputOptions, command: Callable[["Ui"], Awaitable[None]]) -> None:
     """Run a command that waits for things."""
     from torrent_onion.cli.runner import run
+    from torrent_onion.cli.ui import choose_ui
 
     with closing(choose_ui(output)) as ui:
         run(partial(command, ui), ui)
@@ -48,13 +49,14 @@ def _run(output: OutputOptions, command: Callable[[Ui], Awaitable[None]]) -> Non
 def _run_with_tor(
     tor: TorOptions,
     output: OutputOptions,
-    command: Callable[["TorConfig", Ui], Awaitable[None]],
+    command: Callable[["TorConfig", "Ui"], Awaitable[None]],
     *folders: Path,
 ) -> None:
     """Run a command that talks to Tor; it can write into these folders and our own, no others."""
     from torrent_onion.cli.guarding import given_up
     from torrent_onion.cli.runner import run
     from torrent_onion.cli.tor_session import tor_config
+    from torrent_onion.cli.ui import choose_ui
 
     with closing(choose_ui(output)) as ui, given_up(tor_config(tor), folders) as config:
         run(partial(command, config, ui), ui)
@@ -166,6 +168,7 @@ def show(source: str, *, output: OutputOptions) -> None:
     Also tells what in it could identify whoever made it.
     """
     from torrent_onion.cli import showing
+    from torrent_onion.cli.ui import choose_ui
 
     with closing(choose_ui(output)) as ui:
         showing.show(source, ui)

@@ -19,7 +19,6 @@ from torrent_onion.cli import commands
 from torrent_onion.cli.exit_codes import ExitCode, Failure, OutputClosed, explain
 from torrent_onion.cli.log import start_log
 from torrent_onion.cli.options import OutputOptions
-from torrent_onion.cli.ui import choose_ui
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +77,8 @@ def _report(failure: Failure, arguments: list[str], hint: str = "") -> ExitCode:
     """Say why, in the form that was asked for (click may have failed before it knew)."""
     words = " ".join(part for part in (failure.message, hint) if part)
     if words:
+        from torrent_onion.cli.ui import choose_ui
+
         try:
             choose_ui(OutputOptions(json="--json" in arguments)).error(failure.code, words)
         except OutputClosed:
