@@ -34,6 +34,7 @@ class StartCli(Protocol):
         tor: str | None = "launch",
         environment: dict[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        state: Path | None = None,
     ) -> Cli: ...
 
 
@@ -82,7 +83,8 @@ def start_cli(
 ) -> Iterator[StartCli]:
     """Start commands; whatever still runs at the end of the test is ended.
 
-    ``tor=None`` is for commands without Tor, another place is one to attach to.
+    ``tor=None`` is for commands without Tor, another place is one to attach to. What tor learns is
+    kept in ``state``, which is new for each unless it is given.
     """
     started: list[Cli] = []
 
@@ -91,9 +93,10 @@ def start_cli(
         tor: str | None = "launch",
         environment: dict[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        state: Path | None = None,
     ) -> Cli:
         number = len(started)
-        state = tmp_path / f"state{number}"
+        state = state or tmp_path / f"state{number}"
         options: tuple[str, ...] = ()
         if tor is not None:
             options = ("--tor", tor, "--state", str(state), "--verbose")

@@ -56,6 +56,23 @@ def test_a_single_file(start_cli: StartCli, tmp_path: Path) -> None:
     assert_same_tree(content, tmp_path / "get" / content.name)
 
 
+def test_a_second_start_takes_the_consensus_of_the_first(
+    start_cli: StartCli, tmp_path: Path
+) -> None:
+    content = tmp_path / "content.txt"
+    content.write_text("x")
+    state = tmp_path / "kept"
+
+    def start() -> tuple[int, bytes]:
+        seeder = start_cli("seed", str(content), state=state)
+        seeder.wait_event("ready")
+        seeder.interrupt()
+        [cached] = state.rglob("cached-microdesc-consensus")
+        return cached.stat().st_mtime_ns, cached.read_bytes()
+
+    assert start() == start()
+
+
 def test_killed_at_half_and_run_again(
     start_cli: StartCli, content_tree: MakeTree, tmp_path: Path
 ) -> None:
