@@ -112,12 +112,12 @@ def test_setting_and_clearing_again_changes_nothing(
 
 
 @given(st.integers(1, 70), st.data())
-def test_intersects_missing(size: int, data: st.DataObject) -> None:
+def test_what_another_has_that_is_missing(size: int, data: st.DataObject) -> None:
     pieces = st.sets(st.integers(0, size - 1))
     mine, theirs = data.draw(pieces), data.draw(pieces)
-    assert bitfield_of(size, mine).intersects_missing(bitfield_of(size, theirs)) == bool(
-        theirs - mine
-    )
+    here, there = bitfield_of(size, mine), bitfield_of(size, theirs)
+    assert here.intersects_missing(there) == bool(theirs - mine)
+    assert list(here.missing_of(there)) == sorted(theirs - mine)
 
 
 def test_a_copy_lives_its_own_life() -> None:

@@ -136,6 +136,20 @@ async def test_who_asks_for_another_torrent_learns_nothing(
         assert await stream.receive_into(memoryview(bytearray(100))) == 0
 
 
+async def test_pieces_that_are_told_at_once_later_are_added(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    """As aria2 tells them."""
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        await stranger.send(messages.HaveNone(), messages.Have(0))
+        (peer,) = stage.seeder.peers.values()
+        await stranger.send_raw(messages.encode_message(messages.BitfieldMessage(b"\x60")))
+        await until(lambda: peer.pieces is not None and [*peer.pieces.indices()] == [0, 1, 2])
+        await stranger.send_raw(messages.encode_message(messages.HaveAll()))
+        await until(lambda: peer.is_seed)
+
+
 async def test_a_request_while_choked_is_rejected(network: MemoryNetwork, tmp_path: Path) -> None:
     async with scene(network, tmp_path) as stage:
         stranger = await stage.meet()

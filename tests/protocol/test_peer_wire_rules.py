@@ -79,25 +79,36 @@ class TestRulesForThePeer:
         with pytest.raises(ProtocolError, match="BitTorrent protocol"):
             new_wire().receive_data(b"\x13BitTorrent pr*")
 
-    @pytest.mark.parametrize("second", [BitfieldMessage(b"\xff"), HaveAll(), HaveNone()])
     @pytest.mark.parametrize(
         "first",
         [BitfieldMessage(b"\xff"), HaveAll(), HaveNone(), Have(1), Unchoke(), Request(0, 0, 1)],
     )
-    def test_what_a_peer_has_comes_first_and_once(
-        self, shake: Shake, first: Message, second: Message
+    def test_that_it_has_nothing_a_peer_says_first_and_once(
+        self, shake: Shake, first: Message
     ) -> None:
         wire = shake(PeerWire(max_pieces=8))
         receive(wire, first)
         with pytest.raises(ProtocolError, match="after the beginning"):
-            receive(wire, second)
+            receive(wire, HaveNone())
+
+    @pytest.mark.parametrize("later", [BitfieldMessage(b"\xf0"), HaveAll()])
+    def test_what_it_has_got_a_peer_may_say_later_as_aria2_does(
+        self, shake: Shake, later: Message
+    ) -> None:
+        """Where that is shorter than a HAVE for each piece."""
+        wire = shake(PeerWire(max_pieces=8))
+        receive(wire, HaveNone())
+        receive(wire, Request(0, 0, 1))
+        assert receive(wire, later) == [later]
+        with pytest.raises(ProtocolError, match="too long"):
+            receive(wire, BitfieldMessage(b"\xf0\0"))
 
     def test_a_block_may_be_the_first_message(self, shake: Shake) -> None:
         wire = shake(PeerWire(max_pieces=8))
         piece = Piece(1, 0, memoryview(b"x"))
         assert receive(wire, piece) == [piece]
         with pytest.raises(ProtocolError, match="after the beginning"):
-            receive(wire, HaveAll())
+            receive(wire, HaveNone())
 
     @pytest.mark.parametrize(
         "message", [Suggest(1), HaveAll(), HaveNone(), Reject(1, 2, 3), AllowedFast(1)]

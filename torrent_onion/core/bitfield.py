@@ -141,6 +141,11 @@ class Bitfield:
         """Whether ``other``, of the same size, has any piece that is missing here."""
         return bool(_integer(other.to_bytes()) & ~_integer(self._bits))
 
+    def missing_of(self, other: "Bitfield") -> Iterator[int]:
+        """Yield the pieces of ``other``, of the same size, that are missing here, in order."""
+        new = _integer(other.to_bytes()) & ~_integer(self._bits)
+        return _set_bits(bytearray(new.to_bytes(len(self._bits))))
+
     def _check(self, index: int) -> None:
         if not 0 <= index < self._size:
             raise IndexError(f"piece {index} of {self._size}")

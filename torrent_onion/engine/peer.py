@@ -80,6 +80,7 @@ class Peer:
         self._received = 0  # payload bytes that the torrent has not let us read more for
         self._early: messages.Message | None = None
         self._early_haves: set[int] = set()
+        self._has_told = False  # a bitfield that comes now adds to what is known
         self._close: Callable[[], None] | None = None
 
     @property
@@ -268,12 +269,22 @@ class Peer:
             self._early = event
             return
         if isinstance(event, messages.HaveAll):
-            self.pieces = Bitfield.full(num_pieces)
+            pieces = Bitfield.full(num_pieces)
         else:
-            self.pieces = Bitfield.from_bytes(event.bits, num_pieces)
+            pieces = Bitfield.from_bytes(event.bits, num_pieces)
+        if self._has_told and self.pieces is not None:
+            for index in self.pieces.missing_of(pieces):
+                self._on_have(messages.Have(index), now)
+            return
+        self._has_told = True
+        self.pieces = pieces
         self._torrent.downloads.peer_pieces_known(self, now)
 
+    def _on_have_none(self, *_: Any) -> None:
+        self._has_told = True
+
     def _on_have(self, have: messages.Have, now: float) -> None:
+        self._has_told = True
         if self.pieces is None:
             if len(self._early_haves) < MAX_EARLY_HAVES:
                 self._early_haves.add(have.piece)
@@ -369,6 +380,7 @@ _HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
     messages.NotInterested: Peer._on_not_interested,  # noqa: SLF001
     messages.BitfieldMessage: Peer._on_pieces,  # noqa: SLF001
     messages.HaveAll: Peer._on_pieces,  # noqa: SLF001
+    messages.HaveNone: Peer._on_have_none,  # noqa: SLF001
     messages.Have: Peer._on_have,  # noqa: SLF001
     messages.Request: Peer._on_request,  # noqa: SLF001
     messages.Cancel: Peer._on_cancel,  # noqa: SLF001

@@ -3,7 +3,8 @@
 Rules:
 
 - ``NEXT_PHASE`` is the whole order of a connection, the same in both directions: a handshake, then
-  at most one message that says which pieces there are, then the rest.
+  at most one message that says which pieces there are, then the rest; only that a peer may say
+  again which ones it has got.
 - A peer that breaks a rule is a ``ProtocolError`` and the connection is over: parsing again gives
   the same error. A call of ours that would break one is a ``RuntimeError`` or ``ValueError``.
 - A length beyond its limit is an error before its bytes are buffered.
@@ -89,6 +90,8 @@ NEXT_PHASE: Mapping[Phase, Mapping[int, Phase]] = {
 """From a phase, by a message id, to the next phase; what is not listed is a breach. Keep-alives and
 unknown ids change nothing."""
 
+# Of what is received. aria2 says a long row of HAVEs by a bitfield, or HAVE_ALL, at any time.
+_ONLY_OPENING = OPENING_IDS - {MessageId.BITFIELD, MessageId.HAVE_ALL}
 _OPEN = Phase.OPEN  # a member is slower to reach through its class
 
 
@@ -235,8 +238,8 @@ class PeerWire:
         check_size(kind, size)
         if kind == MessageId.BITFIELD and size > bitfield_size(self._max_pieces):
             raise ProtocolError("The peer sent a bitfield that is too long for this torrent.")
-        if kind in OPENING_IDS and kind not in NEXT_PHASE[self._receiving]:
-            raise ProtocolError("The peer said which pieces it has after the beginning.")
+        if kind in _ONLY_OPENING and kind not in NEXT_PHASE[self._receiving]:
+            raise ProtocolError("The peer said after the beginning that it has no pieces.")
         if kind in FAST_IDS and not self.supports_fast:
             raise ProtocolError("The peer used the fast extension, which was not agreed on.")
         if kind == MessageId.EXTENDED and not self.supports_extensions:
