@@ -1,5 +1,6 @@
 """Peers that break rules: each is dropped or ignored, and the transfer goes on with the others."""
 
+import hashlib
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -15,12 +16,14 @@ from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.peer import MAX_ALLOWED_FAST
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.transport import PeerListener
 from torrent_onion.policy.piece_picker import PiecePicker, Received
+from torrent_onion.policy.upload_slots import UploadSlots
 from torrent_onion.protocol import messages
 from torrent_onion.protocol.extensions import (
     MAX_METADATA_SIZE,
@@ -30,6 +33,7 @@ from torrent_onion.protocol.extensions import (
     MetadataRequest,
 )
 from torrent_onion.protocol.handshake import Handshake
+from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 from torrent_onion.protocol.peer_wire import Event, PeerWire
 
 PIECE = 2 * BLOCK_SIZE
@@ -475,6 +479,141 @@ async def test_who_drips_false_metadata_holds_up_nobody(
         await torrent.wait_metadata()
         assert trio.current_time() - began < 20 * liars
         nursery.cancel_scope.cancel()
+
+
+async def crowd(stage: Scene, count: int) -> list[Stranger]:
+    """Take all slots and wait for more: interested peers that were met one after the other."""
+    met = []
+    for _ in range(count):
+        stranger = await stage.meet()
+        await stranger.send(messages.HaveNone(), messages.Interested())
+        met.append(stranger)
+    await until(lambda: sum(p.peer_interested for p in stage.seeder.peers.values()) == count)
+    return met
+
+
+async def test_a_newcomer_without_a_slot_is_served_a_few_pieces_and_no_more(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    settings = Settings(unchoke_slots=1)
+    async with scene(network, tmp_path, settings=settings) as stage:
+        await crowd(stage, 3 * UploadSlots(1).count)
+        choked = [p for p in stage.seeder.peers.values() if p.am_choking]
+        granted = [p for p in choked if p.granted_fast]
+        assert choked
+        assert len(granted) == 1, "a grant for everybody that comes at once"
+        (peer,) = granted
+        assert peer.granted_fast <= set(range(6))
+        assert peer.fast_bytes_left == len(peer.granted_fast) * PIECE
+
+
+async def test_choked_requests_are_served_only_where_they_are_allowed(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path, settings=Settings(unchoke_slots=1)) as stage:
+        stranger = await stage.meet()
+        await stranger.send(messages.HaveNone())
+        await until(lambda: bool(stage.seeder.peers))
+        (peer,) = stage.seeder.peers.values()
+        peer.grant_fast([2], PIECE)
+        assert await stranger.wait_for(messages.AllowedFast) == messages.AllowedFast(2)
+        await stranger.send(messages.Request(1, 0, BLOCK_SIZE))
+        assert await stranger.wait_for(messages.Reject) == messages.Reject(1, 0, BLOCK_SIZE)
+        for begin in (0, BLOCK_SIZE):
+            await stranger.send(messages.Request(2, begin, BLOCK_SIZE))
+            piece = await stranger.wait_for(messages.Piece)
+            assert isinstance(piece, messages.Piece)
+            assert piece.block == stage.content[2 * PIECE + begin :][:BLOCK_SIZE]
+        await stranger.send(messages.Request(2, 0, BLOCK_SIZE))  # a second time is too much
+        assert await stranger.wait_for(messages.Reject) == messages.Reject(2, 0, BLOCK_SIZE)
+
+
+async def test_a_getter_takes_what_it_is_allowed_while_choked(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    """One that allows every piece and never unchokes: all the same the torrent is fetched."""
+    async with scene(network, tmp_path) as stage, trio.open_nursery() as nursery:
+        address, listener = network.listen(66)
+
+        async def serve() -> None:
+            stranger = Stranger(await listener.accept(), PeerWire(max_pieces=None))  # type: ignore[arg-type]
+            await stranger.wait_for(Handshake)
+            stranger.wire.send_handshake(hello(stage.metainfo.info.info_hashes.primary))
+            allowed = [messages.AllowedFast(index) for index in range(6)]
+            await stranger.send(messages.HaveAll(), *allowed)
+            with suppress(trio.BrokenResourceError):
+                while events := await stranger.receive():
+                    for event in events:
+                        if isinstance(event, messages.Request):
+                            start = event.piece * PIECE + event.begin
+                            block = stage.content[start : start + event.length]
+                            stranger.wire.send_piece(event.piece, event.begin, block)
+                    await stranger.flush()
+
+        nursery.start_soon(serve)
+        async with open_session(dial=network.dial) as session:
+            spec = TorrentSpec(stage.metainfo, tmp_path, peers=(address,))
+            await session.add(spec).wait_complete()
+        assert (tmp_path / "file.bin").read_bytes() == stage.content
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_flood_of_allowed_pieces_is_not_kept(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path) as stage, trio.open_nursery() as nursery:
+        address, listener = network.listen(66)
+
+        async def flood() -> None:
+            stranger = Stranger(await listener.accept(), PeerWire(max_pieces=None))  # type: ignore[arg-type]
+            await stranger.wait_for(Handshake)
+            stranger.wire.send_handshake(hello(stage.metainfo.info.info_hashes.primary))
+            many = [messages.AllowedFast(index) for index in range(10 * MAX_ALLOWED_FAST)]
+            await stranger.send(messages.HaveNone(), *many, messages.Interested())
+            await stranger.wait_closed()
+
+        nursery.start_soon(flood)
+        magnet = Magnet(info_hashes=stage.metainfo.info.info_hashes)
+        async with open_session(dial=network.dial) as session:
+            torrent = session.add(TorrentSpec(magnet, tmp_path, peers=(address,)))
+            await until(lambda: any(p.peer_interested for p in torrent.peers.values()))
+            (peer,) = torrent.peers.values()
+            assert len(peer.allowed_fast) == MAX_ALLOWED_FAST
+            peer.metadata_known(6)
+            assert peer.allowed_fast == set(range(6))
+        nursery.cancel_scope.cancel()
+
+
+async def test_leaves_of_a_piece_cost_one_read_and_a_peer_has_a_budget(
+    network: MemoryNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(network, tmp_path, TorrentFormat.V2) as stage:
+        reads: list[int] = []
+        storage = stage.seeder.open_storage
+        read = storage.leaf_hashes
+
+        async def counted(index: int) -> bytes:
+            reads.append(index)
+            return await read(index)
+
+        monkeypatch.setattr(storage, "leaf_hashes", counted)
+        monkeypatch.setattr("torrent_onion.engine.leaf_reads.BURST", 5 * PIECE)
+        monkeypatch.setattr("torrent_onion.engine.leaf_reads.RATE", 0)
+        stranger = await stage.meet()
+        root = stage.metainfo.info.files[0].pieces_root or b""
+        for _ in range(3):
+            await stranger.send(HashRequest(root, 0, 0, 2, 0))
+            hashes = await stranger.wait_for(Hashes)
+            assert isinstance(hashes, Hashes)
+            leaf = hashlib.sha256(stage.content[:BLOCK_SIZE]).digest()
+            assert hashes.hashes[0] == leaf
+        assert reads == [0]
+        await stranger.send(*(HashRequest(root, 0, 2 * index, 2, 0) for index in range(1, 6)))
+        assert await stranger.wait_for(HashReject) == HashReject(root, 0, 10, 2, 0)
+        assert reads == [0, 1, 2, 3, 4]
+        other = await stage.meet()
+        await other.send(HashRequest(root, 0, 10, 2, 0))
+        await other.wait_for(Hashes)
 
 
 async def test_strangers_leave_room_for_our_own_dials(

@@ -11,6 +11,7 @@ from torrent_onion.core.merkle import (
 from torrent_onion.core.metainfo import Info
 from torrent_onion.core.piece_layers import PieceLayers
 from torrent_onion.core.piece_layout import BLOCK_SIZE
+from torrent_onion.engine.leaf_reads import LeafReads
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.storage import Storage
 from torrent_onion.policy.hash_fetch import HashFetch
@@ -35,6 +36,7 @@ class HashExchange:
         self._layers = layers
         self._fetch = HashFetch(layers)
         self._heard: dict[PeerKey, float] = {}
+        self._leaf_reads = LeafReads()
 
     def add_peer(self, peer: Peer, now: float) -> None:
         """A peer may be asked."""
@@ -42,7 +44,11 @@ class HashExchange:
         self.ask(peer, now)
 
     def remove_peer(self, key: PeerKey) -> None:
-        """The peer is gone, or answers nothing."""
+        """The peer is gone."""
+        self._stop_asking(key)
+        self._leaf_reads.remove_peer(key)
+
+    def _stop_asking(self, key: PeerKey) -> None:
         self._heard.pop(key, None)
         self._fetch.remove_peer(key)
 
@@ -72,20 +78,28 @@ class HashExchange:
         """Ask no more of peers that stopped answering. Returns whether there were any."""
         stalled = [key for key, heard in self._heard.items() if now - heard > STALLED_SECONDS]
         for key in stalled:
-            self.remove_peer(key)
+            self._stop_asking(key)
         return bool(stalled)
 
     async def answer(
-        self, request: HashRequest, storage: Storage | None, have: Bitfield | None
+        self,
+        key: PeerKey,
+        request: HashRequest,
+        storage: Storage | None,
+        have: Bitfield | None,
+        now: float,
     ) -> Hashes | HashReject:
         """What a peer's request is answered with.
 
-        Hashes below the piece layer are made from the data on disk, one piece at most.
+        Hashes below the piece layer are made from the data on disk, one piece at most, and no more
+        than the peer's budget allows.
 
         Args:
-            request: What the peer asks for.
+            key: The peer.
+            request: What it asks for.
             storage: Where the data is, once it is known.
             have: The pieces that are there.
+            now: Seconds.
 
         Raises:
             StorageError: The data cannot be read.
@@ -100,7 +114,7 @@ class HashExchange:
         file = self._roots.get(request.pieces_root)
         if file is None or not request.is_within_limits:
             return HashReject(*fields)
-        node = await self._node_lookup(request, file, storage, have)
+        node = await self._node_lookup(key, request, file, storage=storage, have=have, now=now)
         if node is None:
             return HashReject(*fields)
         try:
@@ -117,9 +131,16 @@ class HashExchange:
         return Hashes(*fields, hashes)
 
     async def _node_lookup(
-        self, request: HashRequest, file: int, storage: Storage | None, have: Bitfield | None
+        self,
+        key: PeerKey,
+        request: HashRequest,
+        file: int,
+        *,
+        storage: Storage | None,
+        have: Bitfield | None,
+        now: float,
     ) -> NodeLookup | None:
-        """The tree to answer from; None where what is asked for is not known."""
+        """The tree to answer from; None where what is asked for is not known, or too much."""
         tree = self._layers.tree(request.pieces_root)
         if tree is not None and request.base_layer >= self._layers.base_layer:
             return tree.node
@@ -130,7 +151,12 @@ class HashExchange:
         pieces = self._layout.pieces_of_file(file)
         if piece_in_file >= len(pieces) or not have[pieces[piece_in_file]]:
             return None
-        leaves = await storage.leaf_hashes(pieces[piece_in_file])
+        index = pieces[piece_in_file]
+        leaves = await self._leaf_reads.read(
+            key, index, self._layout.piece_size(index), storage=storage, now=now
+        )
+        if leaves is None:
+            return None
         if tree is None:
             return HashTree(leaves).node if num_leaves(self._lengths[file]) > 1 else None
         return tree.with_piece(piece_in_file, leaves)

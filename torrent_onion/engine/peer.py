@@ -5,7 +5,7 @@ Synchronous: messages go in by ``handle``, what is to be sent collects in the wi
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -42,6 +42,9 @@ MAX_HASH_REQUESTS = 1024
 MAX_EARLY_HAVES = 1 << 16
 """HAVE messages kept while the number of pieces is unknown (before the metadata has come)."""
 
+MAX_ALLOWED_FAST = 64
+"""Pieces that we keep in mind as allowed while choked (BEP 6); clients allow about 10."""
+
 MAX_UNASKED_BLOCKS = 4096
 """Blocks of one peer that crossed a cancel or came after we gave up on them."""
 
@@ -67,6 +70,8 @@ class Peer:
         self.metadata_requests: deque[int] = deque()
         self._drained = trio.Event()
         self.allowed_fast: set[int] = set()
+        self.granted_fast: frozenset[int] = frozenset()
+        self.fast_bytes_left = 0
         self.download_meter = RateMeter()
         self.upload_meter = RateMeter()
         self.connected_since = 0.0
@@ -196,7 +201,7 @@ class Peer:
             StorageError: The data that it asks about cannot be read.
         """
         request = self.hash_requests.popleft()
-        self.wire.send(await self._torrent.metadata.answer(request))
+        self.wire.send(await self._torrent.metadata.answer(self.key, request, trio.current_time()))
 
     def send_block(self, block: Block, data: memoryview, now: float) -> None:
         """Queue a block for the writer, who calls this."""
@@ -219,7 +224,24 @@ class Peer:
         self.send(messages.Choke())
         waiting, self.uploads = self.uploads, deque()
         for block in waiting:
-            self._reject(block)
+            if self._take_fast(block):
+                self.uploads.append(block)
+            else:
+                self._reject(block)
+
+    def grant_fast(self, pieces: Collection[int], size: int) -> None:
+        """Let the peer ask for some pieces while it is choked (BEP 6), ``size`` bytes at most."""
+        self.granted_fast = frozenset(pieces)
+        self.fast_bytes_left = size
+        for index in pieces:
+            self.send(messages.AllowedFast(index))
+
+    def _take_fast(self, block: Block) -> bool:
+        """Whether a block is served although the peer is choked; it is paid for then."""
+        if block.piece not in self.granted_fast or block.length > self.fast_bytes_left:
+            return False
+        self.fast_bytes_left -= block.length
+        return True
 
     def unchoke(self) -> None:
         """Let the peer ask for blocks."""
@@ -244,6 +266,7 @@ class Peer:
             if index >= num_pieces:
                 raise ProtocolError("the peer has a piece that is beyond the end of the torrent")
             self.pieces.set(index)
+        self.allowed_fast = {index for index in self.allowed_fast if index < num_pieces}
         self._early = None
         self._early_haves.clear()
 
@@ -302,8 +325,12 @@ class Peer:
 
     def _on_request(self, request: messages.Request, _: float) -> None:
         block = Block(request.piece, request.begin, request.length)
-        is_welcome = not self.am_choking and len(self.uploads) < MAX_UPLOAD_QUEUE
-        if is_welcome and self._torrent.uploads.can_serve(self, block):
+        is_welcome = (
+            len(self.uploads) < MAX_UPLOAD_QUEUE
+            and self._torrent.uploads.can_serve(self, block)
+            and (not self.am_choking or self._take_fast(block))
+        )
+        if is_welcome:
             self.uploads.append(block)
             self.wake.ring()
         else:
@@ -327,8 +354,7 @@ class Peer:
         )
 
     def _on_allowed_fast(self, allowed: messages.AllowedFast, now: float) -> None:
-        num_pieces = self._torrent.num_pieces
-        if num_pieces is not None and allowed.piece < num_pieces:
+        if len(self.allowed_fast) < MAX_ALLOWED_FAST:
             self.allowed_fast.add(allowed.piece)
             self._torrent.downloads.ask(self, now)
 
@@ -397,4 +423,5 @@ _HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
     extensions.MetadataData: Peer._on_metadata_data,  # noqa: SLF001
     extensions.MetadataReject: Peer._on_metadata_reject,  # noqa: SLF001
 }
-"""Whatever is not here needs no answer: keep-alives, DHT ports, suggestions, what others add."""
+"""Whatever is not here needs no answer: keep-alives, DHT ports, what others add. Nor do suggestions
+(BEP 6): what one peer has in memory is no reason to fetch it before what is rare."""

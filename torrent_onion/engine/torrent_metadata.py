@@ -153,7 +153,7 @@ class TorrentMetadata:
         self._torrent.culprits.hashes_rejected(peer, reject)
         self._ask_everybody(now)
 
-    async def answer(self, request: HashRequest) -> Hashes | HashReject:
+    async def answer(self, key: PeerKey, request: HashRequest, now: float) -> Hashes | HashReject:
         """The answer to a peer's request for hashes: see ``HashExchange.answer``.
 
         Raises:
@@ -167,4 +167,6 @@ class TorrentMetadata:
                 request.length,
                 request.proof_layers,
             )
-        return await self._hashes.answer(request, self._torrent.storage, self._torrent.have)
+        return await self._hashes.answer(
+            key, request, self._torrent.storage, self._torrent.have, now
+        )

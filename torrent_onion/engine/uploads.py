@@ -16,6 +16,16 @@ from torrent_onion.protocol import messages
 if TYPE_CHECKING:
     from torrent_onion.engine.torrent import Torrent
 
+FAST_BYTES = 2 << 20
+"""Payload that a choked newcomer may ask for (BEP 6): a few pieces, so that it has something to
+give. A turn as the optimistic one brings much more."""
+
+MAX_FAST_PIECES = 10
+"""Pieces that are granted so, and pieces above which a peer is no newcomer; BEP 6 says 10."""
+
+FAST_SECONDS = 10.0
+"""Between two grants: all who come again and again get 200 KB/s of it together, at most."""
+
 
 class Uploads:
     """The giving side of one torrent.
@@ -33,6 +43,7 @@ class Uploads:
         self._choker = Choker(torrent.settings.unchoke_slots, torrent.rng)
         self._super_seed: SuperSeed | None = None
         self._copies = 0
+        self._last_grant = -inf
 
     def begin(self, info: Info, have: Bitfield) -> None:
         """What is on disk is known."""
@@ -78,6 +89,7 @@ class Uploads:
         if not peer.peer_interested:
             peer.choke()
         self.rechoke(now)
+        self._help_newcomer(peer, now)
 
     def rechoke(self, now: float) -> None:
         """Choose who may download from us."""
@@ -100,6 +112,27 @@ class Uploads:
         return (
             inf if self.seeding_since is None or seconds is None else self.seeding_since + seconds
         )
+
+    def _help_newcomer(self, peer: Peer, now: float) -> None:
+        """Let a peer that has next to nothing, and no slot, have a few pieces all the same (BEP 6).
+
+        They are drawn by lot for every connection. BEP 6 computes them from the peer's IP address,
+        so that who comes again gets the same ones. Behind an onion service there is no address to
+        compute from, and the same set for all would let peers tell that our connections are one
+        client's. So who comes again is held off by ``FAST_SECONDS`` instead.
+        """
+        info, have = self._torrent.info, self._torrent.have
+        if info is None or have is None or self._super_seed is not None or peer.pieces is None:
+            return
+        is_newcomer = peer.pieces.count <= MAX_FAST_PIECES and not peer.granted_fast
+        waits = peer.peer_interested and peer.am_choking and peer.wire.supports_fast
+        count = min(MAX_FAST_PIECES, FAST_BYTES // info.piece_length)
+        if not (is_newcomer and waits and count) or now - self._last_grant < FAST_SECONDS:
+            return
+        lacks = [index for index in have.indices() if not peer.pieces[index]]
+        pieces = self._torrent.rng.sample(lacks, min(count, len(lacks)))
+        peer.grant_fast(pieces, len(pieces) * info.piece_length)
+        self._last_grant = now
 
     def has_reached_goal(self, now: float) -> bool:
         """Whether it was served enough."""
