@@ -1,9 +1,12 @@
 """Network namespaces, and what is seen of the packets in one."""
 
+import ctypes
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,8 @@ import pytest
 
 from integration.system_calls import require_root_and
 
+CLONE_NEWNET = 0x40000000
+"""As in sched.h."""
 PATIENCE = 20.0
 """Seconds for tcpdump to begin or to end."""
 
@@ -36,6 +41,25 @@ class Namespace:
         """Run a command to its end; return what it printed."""
         run = subprocess.run([*self.wrapper, *command], capture_output=True, text=True, check=True)
         return run.stdout
+
+    def listen(self, host: str) -> socket.socket:
+        """Listen at an address of the namespace, which its loopback interface gets.
+
+        Returns:
+            A socket that any thread can use: it belongs to where it was made.
+        """
+        self.run("ip", "address", "add", f"{host}/32", "dev", "lo")
+        self.run("ip", "link", "set", "lo", "up")
+
+        def make() -> socket.socket:
+            with Path(f"/run/netns/{self.name}").open("rb") as place:
+                enter = ctypes.CDLL(None, use_errno=True).setns  # only this thread enters
+                if enter(place.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            return socket.create_server((host, 0))
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make).result()
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def opentracker(folder: Path, info_hash: bytes) -> Iterator[int]:
     port = free_port()
     # Where root starts it, it locks itself into the folder and becomes nobody.
     options = ["-d", str(folder), "-w", "/list"] if os.geteuid() == 0 else ["-w", str(listed)]
-    with _running([_program("opentracker"), "-i", "127.0.0.1", "-p", str(port), *options], port):
+    with running([find_program("opentracker"), "-i", "127.0.0.1", "-p", str(port), *options], port):
         yield port
 
 
@@ -66,15 +66,19 @@ def nginx(root: Path, folder: Path, *, has_ranges: bool = True) -> Iterator[int]
     configuration = folder / "nginx.conf"
     ranges = 1 if has_ranges else 0
     configuration.write_text(_NGINX.format(folder=folder, root=root, port=port, ranges=ranges))
-    with _running([_program("nginx"), "-c", str(configuration)], port):
+    with running([find_program("nginx"), "-c", str(configuration)], port):
         yield port
 
 
 @contextmanager
 def fixed_answer(
-    body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
+    body: bytes,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    after: float = 0,
 ) -> Iterator[int]:
-    """Say the same to everybody.
+    """Say the same to everybody, after so many seconds.
 
     Yields:
         The port.
@@ -82,6 +86,7 @@ def fixed_answer(
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            time.sleep(after)
             self.send_response(status)
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
@@ -105,7 +110,7 @@ def fixed_answer(
 
 def needs(program: str) -> pytest.MarkDecorator:
     """Skip a test where a program is not installed; on Debian `./run` installs it."""
-    return pytest.mark.skipif(_find(program) is None, reason=f"{program} is not installed")
+    return pytest.mark.skipif(find(program) is None, reason=f"{program} is not installed")
 
 
 def free_port() -> int:
@@ -116,22 +121,30 @@ def free_port() -> int:
         return port
 
 
-def _program(name: str) -> str:
-    path = _find(name)
+def find_program(name: str) -> str:
+    """Where a program is."""
+    path = find(name)
     assert path is not None, f"{name} is not installed"
     return path
 
 
-def _find(name: str) -> str | None:
+def find(name: str) -> str | None:
+    """Where a program is, if it is installed."""
     return which(name) or which(name, path="/usr/sbin:/sbin")
 
 
 @contextmanager
-def _running(command: list[str], port: int) -> Iterator[None]:
+def running(command: list[str], port: int | None) -> Iterator[None]:
+    """Run a program until the block is left.
+
+    Args:
+        command: It.
+        port: Of 127.0.0.1; it is waited for.
+    """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + PATIENCE
-        while True:
+        while port is not None:
             assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import shutil
+import time
 from pathlib import Path
 
 CHUNK = 1 << 20
@@ -77,6 +78,20 @@ def assert_same_tree(one: Path, other: Path) -> None:
     assert (missing, extra, different) == ([], [], []), (
         f"{other} is not {one}: missing {missing}, extra {extra}, different {different}"
     )
+
+
+def wait_same_tree(one: Path, other: Path, seconds: float = 90.0) -> None:
+    """The same of one that another program is still writing."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            assert_same_tree(one, other)
+        except (AssertionError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _digests(root: Path) -> dict[str, str]:

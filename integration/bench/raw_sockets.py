@@ -19,10 +19,10 @@ def fetch(socks_port: int, host: str, port: int, size: int, circuits: int) -> fl
     began = time.monotonic()
     opened: list[socket.socket] = []
 
-    def dial() -> None:
-        opened.append(_dial(socks_port, host, port))
+    def open_one() -> None:
+        opened.append(dial(socks_port, host, port))
 
-    threads = [threading.Thread(target=dial) for _ in range(circuits)]
+    threads = [threading.Thread(target=open_one) for _ in range(circuits)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -37,7 +37,7 @@ def warm(socks_port: int, host: str, port: int) -> None:
     """Dial once and hang up, with another try where the service is not known everywhere yet."""
     for attempt in range(ATTEMPTS):
         try:
-            _dial(socks_port, host, port).close()
+            dial(socks_port, host, port).close()
         except OSError:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -61,7 +61,7 @@ def _read(connections: list[socket.socket], size: int) -> None:
         connection.close()
 
 
-def _dial(socks_port: int, host: str, port: int) -> socket.socket:
+def dial(socks_port: int, host: str, port: int) -> socket.socket:
     """SOCKS5 with user and password (RFC 1928, RFC 1929), the password a new isolation."""
     connection = socket.create_connection(("127.0.0.1", socks_port))
     password = secrets.token_hex(8).encode()
