@@ -15,7 +15,7 @@ from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.bandwidth import take_from_all
 from torrent_onion.engine.complete_pieces import CompletePieces
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.selection import set_priorities, wanted_pieces
+from torrent_onion.engine.selection import wanted_pieces
 from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.piece_download import PeerKey, PieceDownload
 from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
@@ -56,12 +56,30 @@ class Downloads:
         torrent = self._torrent
         sequential = torrent.spec.sequential
         self._picker = PiecePicker(info.layout, have.copy(), rng=torrent.rng, sequential=sequential)
-        set_priorities(self._picker, info, torrent.wanted, sequential=sequential)
+        for pieces, priority in torrent.file_priorities.of_pieces():
+            self._picker.set_priority(pieces, priority)
         self.done = sum(_data_length(info, index) for index in have.indices())
         wanted = wanted_pieces(info, torrent.wanted)
         self.unwanted = sum(
             _data_length(info, index) for index in have.missing() if not wanted[index]
         )
+
+    def file_priority_changed(self, file: int) -> None:
+        """A file is wanted more or less than before, or no more, or again."""
+        picker, torrent = self._picker, self._torrent
+        if picker is None:  # whoever begins knows it
+            return
+        info = torrent.metadata.known_info
+        for pieces, priority in torrent.file_priorities.of_pieces(info.layout.pieces_of_file(file)):
+            lacking = [index for index in pieces if not torrent.known_have[index]]
+            before = sum(_data_length(info, i) for i in lacking if not picker.priority(i))
+            for key, block in picker.set_priority(pieces, priority):
+                self._cancel_request(key, block)
+            after = sum(_data_length(info, i) for i in lacking if not priority)
+            self.unwanted += after - before
+        if picker.is_done:
+            torrent.all_verified.set()
+        self.ask_everybody()
 
     # What peers tell.
 
@@ -188,7 +206,10 @@ class Downloads:
         for key in picker.piece_verified(index):
             self._torrent.culprits.ban(key)
         self._torrent.known_have.set(index)
-        self.done += _data_length(self._torrent.metadata.known_info, index)
+        length = _data_length(self._torrent.metadata.known_info, index)
+        self.done += length
+        if not picker.priority(index):  # it was no longer wanted while it was being verified
+            self.unwanted -= length
         for peer in self._torrent.peers.values():  # who has it as well learns how far we are
             peer.send(messages.Have(index))
         if picker.is_done:

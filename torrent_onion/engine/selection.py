@@ -1,4 +1,4 @@
-"""Which pieces are wanted, and in which order: what users say of files, for the picker."""
+"""Which files are wanted: what users and links say of them."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -6,8 +6,6 @@ from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.metainfo import Info
 from torrent_onion.core.path_patterns import fits
 from torrent_onion.errors import PathError
-from torrent_onion.policy.piece_board import MAX_PRIORITY, NORMAL_PRIORITY
-from torrent_onion.policy.piece_picker import PiecePicker
 
 Select = Callable[[Info], frozenset[int]]
 """Says which files of a torrent are wanted, by their numbers."""
@@ -22,30 +20,6 @@ def wanted_pieces(info: Info, wanted: Collection[int] | None) -> Bitfield:
         for index in info.layout.pieces_of_file(file):
             pieces.set(index)
     return pieces
-
-
-def set_priorities(
-    picker: PiecePicker, info: Info, wanted: Collection[int] | None, *, sequential: bool
-) -> None:
-    """Tell a new picker what is wanted.
-
-    Args:
-        picker: Wants everything.
-        info: What the torrent is.
-        wanted: Numbers of files; None: all.
-        sequential: The first and last piece of each file come first.
-    """
-    if wanted is not None:
-        pieces_wanted = wanted_pieces(info, wanted)
-        picker.set_priority(range(info.layout.num_pieces), 0)
-        for index in pieces_wanted.indices():
-            picker.set_priority(index, NORMAL_PRIORITY)
-    if sequential:
-        for file, entry in enumerate(info.files):
-            pieces = info.layout.pieces_of_file(file)
-            if pieces and not entry.is_pad and (wanted is None or file in wanted):
-                picker.set_priority(pieces[0], MAX_PRIORITY)
-                picker.set_priority(pieces[-1], MAX_PRIORITY)
 
 
 _MOST_NAMED = 5

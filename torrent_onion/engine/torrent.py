@@ -19,6 +19,7 @@ from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.engine.bandwidth import RateLimit
 from torrent_onion.engine.culprits import Culprits
 from torrent_onion.engine.downloads import Downloads
+from torrent_onion.engine.file_priorities import FilePriorities
 from torrent_onion.engine.onion_exchange import OnionExchange
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.settings import Settings
@@ -96,6 +97,7 @@ class Torrent:
         self.downloads = Downloads(self)
         self._stripe_secret = secrets.token_bytes(STRIPE_SIZE)
         self.wanted: frozenset[int] | None = None
+        self._file_priorities: FilePriorities | None = None
         if isinstance(spec.source, Metainfo):
             self.metadata_known(spec.source.info, spec.source.piece_layers)
 
@@ -132,6 +134,26 @@ class Torrent:
             TorrentOnionError: The torrent failed first.
         """
         await self._wait(self._complete)
+
+    def set_file_priority(self, file: int, priority: int) -> None:
+        """Change how much a file is wanted, at any time before all that is wanted is here.
+
+        What of a file is here already stays; only pieces on their way are thrown away when nobody
+        wants them any more. When the last missing file is skipped, the torrent is complete.
+
+        Args:
+            file: Its number in ``info.files``.
+            priority: 0 skips it, 4 is normal, 7 goes before all others.
+
+        Raises:
+            RuntimeError: The metadata is not known yet, or the torrent is complete.
+            ValueError: There is no such file or priority, or no file would be wanted any more.
+        """
+        if self.all_verified.is_set():
+            raise RuntimeError("the torrent is complete; add it again to fetch more of it")
+        self.file_priorities.change(file, priority)
+        self.wanted = self.file_priorities.wanted
+        self.downloads.file_priority_changed(file)
 
     async def stop(self) -> None:
         """Close all connections and files; returns when that is done."""
@@ -202,6 +224,13 @@ class Torrent:
         ]
 
     @property
+    def file_priorities(self) -> FilePriorities:
+        """How much each file is wanted, for whoever waited for the metadata."""
+        if self._file_priorities is None:
+            raise RuntimeError("the metadata is not known yet")
+        return self._file_priorities
+
+    @property
     def open_storage(self) -> Storage:
         """The storage, for whoever comes after the check."""
         if self.storage is None:
@@ -236,6 +265,7 @@ class Torrent:
         except LocalError as error:
             self.fail(error)
             return
+        self._file_priorities = FilePriorities(info, self.wanted, sequential=self.spec.sequential)
         for peer in list(self.peers.values()):
             try:
                 peer.metadata_known(info.layout.num_pieces)
