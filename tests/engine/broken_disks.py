@@ -166,6 +166,11 @@ class PowerLossDisk(Disk):
         self._open[descriptor] = self._nodes[status.st_ino]
         return descriptor
 
+    def open_again(self, descriptor: int) -> int:
+        twin = super().open_again(descriptor)
+        self._open[twin] = self._open[descriptor]
+        return twin
+
     def close(self, descriptor: int) -> None:
         del self._open[descriptor]
         super().close(descriptor)

@@ -136,7 +136,13 @@ class PieceLayout:
         """
         if begin < 0 or length < 0 or begin + length > self.piece_size(index):
             raise ValueError(f"{begin}+{length} is not inside piece {index}")
-        position = index * self.piece_length + begin
+        return self._spans(index * self.piece_length + begin, length)
+
+    def piece_spans(self, index: int) -> list[FileSpan]:
+        """Return the parts of files that hold a whole piece; the same errors."""
+        return self._spans(index * self.piece_length, self.piece_size(index))
+
+    def _spans(self, position: int, length: int) -> list[FileSpan]:
         place = bisect_right(self._filled_starts, position) - 1
         spans = []
         while length:

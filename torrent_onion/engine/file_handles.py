@@ -49,6 +49,8 @@ class FileHandles:
         self._renaming = threading.Lock()
         self._open: OrderedDict[int, int] = OrderedDict()  # file index -> descriptor, oldest first
         self._users: dict[int, int] = {}  # file index -> threads inside lease()
+        # The folder that was read from last, by its parts below the root: files are read in order.
+        self._folder: tuple[tuple[str, ...], int] | None = None
 
     @property
     def root(self) -> Path:
@@ -72,6 +74,8 @@ class FileHandles:
         with self._renaming:
             yield
             self._names = list(names)
+            with self._lock:
+                self._forget_folder()
 
     @contextmanager
     def lease(self, index: int, *, make: bool = False) -> Iterator[int]:
@@ -117,6 +121,7 @@ class FileHandles:
         with self._lock:
             for index in [index for index in self._open if index not in self._users]:
                 self._disk.close(self._open.pop(index))
+            self._forget_folder()
 
     def _close_surplus(self) -> None:
         idle = (index for index in list(self._open) if index not in self._users)
@@ -134,17 +139,42 @@ class FileHandles:
         name = self._names[index]
         if name is None:
             raise FileNotFoundError(f"file {index} of the torrent is not kept on disk")
-        parent = self._disk.open(self._root, FOLDER)
+        writable = self._read_only is not None and index not in self._read_only
+        parts = name.parts[:-1]
+        parent = self._open_folder(parts, make=make) if writable else self._last_folder(parts)
         try:
-            writable = self._read_only is not None and index not in self._read_only
-            for part in name.parts[:-1]:
-                parent = self._step_into(parent, part, make=make and writable)
             flags = os.O_NOFOLLOW | os.O_CLOEXEC
             flags |= os.O_RDWR if writable else os.O_RDONLY
             flags |= os.O_CREAT if make and writable else 0
             return self._disk.open(name.name, flags, folder=parent)
         finally:
             self._disk.close(parent)
+
+    def _last_folder(self, parts: tuple[str, ...]) -> int:
+        """A folder to read from, kept open for the next file in it; the caller closes its own."""
+        with self._lock:
+            if self._folder is not None and self._folder[0] == parts:
+                return self._disk.open_again(self._folder[1])
+        folder = self._open_folder(parts, make=False)
+        with self._lock:
+            self._forget_folder()
+            self._folder = parts, self._disk.open_again(folder)
+        return folder
+
+    def _forget_folder(self) -> None:
+        if self._folder is not None:
+            self._disk.close(self._folder[1])
+            self._folder = None
+
+    def _open_folder(self, parts: tuple[str, ...], *, make: bool) -> int:
+        folder = self._disk.open(self._root, FOLDER)
+        try:
+            for part in parts:
+                folder = self._step_into(folder, part, make=make)
+        except BaseException:
+            self._disk.close(folder)
+            raise
+        return folder
 
     def _step_into(self, parent: int, part: str, *, make: bool) -> int:
         """Go one folder down and close the upper one."""

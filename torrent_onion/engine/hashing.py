@@ -53,10 +53,11 @@ class PieceHasher:
         v1, v2 = bytearray(), bytearray()
         for index in pieces:
             # Pieces of v2 torrents are aligned to files: what follows the first file is padding.
-            span = self._layout.spans(index, 0, self._layout.piece_size(index))[0]
+            spans = self._layout.piece_spans(index)
+            span = spans[0]
             tree_length = span.length if self._want_v2 else 0
             digest = PieceDigest(v1=self._want_v1, tree_length=tree_length)
-            digest.update_all(self._files.read_through(index, buffer))
+            digest.update_all(self._files.read_spans(spans, buffer))
             v1 += digest.v1
             if self._want_v2:
                 v2 += piece_root(

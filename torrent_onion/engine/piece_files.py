@@ -4,7 +4,7 @@ Everything here blocks and is called in threads. Padding (a file without a name)
 is never written.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from torrent_onion.core.piece_layout import FileSpan, PieceLayout
 from torrent_onion.engine.disk import DISK, Disk, write_all
@@ -78,7 +78,11 @@ class PieceFiles:
         Raises:
             DataMissingError, StorageError: As ``read``.
         """
-        for file, offset, length in self._layout.spans(index, 0, self._layout.piece_size(index)):
+        yield from self.read_spans(self._layout.piece_spans(index), buffer)
+
+    def read_spans(self, spans: Iterable[FileSpan], buffer: memoryview) -> Iterator[memoryview]:
+        """The same for parts of files, one after another."""
+        for file, offset, length in spans:
             is_virtual = self._is_virtual[file]
             source = _ZEROS if is_virtual else buffer
             for begin in range(0, length, len(source)):
