@@ -16,11 +16,15 @@ import pytest
 PATIENCE = 20.0
 """Seconds until a server listens."""
 
+STATUSES = "statuses"
+"""The file in which nginx writes a status code for each request."""
+
 _NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
 events {{}}
 http {{
-    access_log off; root "{root}"; max_ranges {ranges};
+    log_format status $status; access_log {folder}/{statuses} status;
+    root "{root}"; max_ranges {ranges};
     client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
     uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
     server {{ listen 127.0.0.1:{port}; }}
@@ -55,7 +59,7 @@ def nginx(root: Path, folder: Path, *, has_ranges: bool = True) -> Iterator[int]
 
     Args:
         root: The folder.
-        folder: For what it needs itself; made here.
+        folder: For what it needs itself; made here. :data:`STATUSES` in it has what was answered.
         has_ranges: Send parts of files to those who ask for parts.
 
     Yields:
@@ -65,7 +69,9 @@ def nginx(root: Path, folder: Path, *, has_ranges: bool = True) -> Iterator[int]
     port = free_port()
     configuration = folder / "nginx.conf"
     ranges = 1 if has_ranges else 0
-    configuration.write_text(_NGINX.format(folder=folder, root=root, port=port, ranges=ranges))
+    configuration.write_text(
+        _NGINX.format(folder=folder, root=root, port=port, ranges=ranges, statuses=STATUSES)
+    )
     with running([find_program("nginx"), "-c", str(configuration)], port):
         yield port
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from integration.running_tor import OtherTor
-from integration.stock_servers import needs, nginx
+from integration.stock_servers import STATUSES, needs, nginx
 from integration.trees import assert_same_tree, make_tree
 from tor_control.config import TorConfig
 from tor_control.controller import open_tor
@@ -20,6 +20,7 @@ from torrent_onion.engine.torrent_spec import TorrentSpec
 PATIENCE = 180.0
 """Seconds for a whole test, a tor of its own included."""
 MIB = 1 << 20
+OK, PARTIAL = "200", "206"
 
 pytestmark = needs("nginx")
 
@@ -46,6 +47,11 @@ async def fetch(
             return torrent.statistics()
 
 
+def statuses(folder: Path) -> set[str]:
+    """What nginx has answered with; its files are in this folder."""
+    return set((folder / "nginx" / STATUSES).read_text().split())
+
+
 @pytest.mark.parametrize("form", TorrentFormat)
 async def test_through_the_exit(
     common_config: TorConfig, tmp_path: Path, form: TorrentFormat
@@ -55,6 +61,7 @@ async def test_through_the_exit(
         urls = (f"http://127.0.0.1:{port}/",)
         statistics = await fetch(common_config, content, tmp_path / "get", urls, form=form)
     (seed,) = statistics.web_seeds
+    assert statuses(tmp_path) == {PARTIAL}
     assert seed.error is None
     assert seed.downloaded == statistics.downloaded
 
@@ -64,6 +71,7 @@ async def test_as_an_onion(common_config: TorConfig, outside: OtherTor, tmp_path
     with nginx(tmp_path, tmp_path / "nginx") as port:
         onion = await trio.to_thread.run_sync(outside.publish, port)
         statistics = await fetch(common_config, content, tmp_path / "get", (f"http://{onion}/",))
+    assert statuses(tmp_path) == {PARTIAL}
     assert statistics.web_seeds[0].error is None
 
 
@@ -71,6 +79,7 @@ async def test_without_ranges(common_config: TorConfig, tmp_path: Path) -> None:
     content = make_tree(tmp_path / "content", big=8 * MIB)
     with nginx(tmp_path, tmp_path / "nginx", has_ranges=False) as port:
         await fetch(common_config, content, tmp_path / "get", (f"http://127.0.0.1:{port}/",))
+    assert statuses(tmp_path) == {OK}
 
 
 async def test_one_that_lies_is_found_out(common_config: TorConfig, tmp_path: Path) -> None:
