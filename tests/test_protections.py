@@ -508,6 +508,14 @@ if guard_landlock.abi() > 0:
             f"{LANDLOCK_TEST}::test_nothing_outside_can_be_changed",
         ),
         Case(
+            "A torrent that asks what is on this disk",
+            "torrent_onion/engine/torrent_data.py",
+            "            folders = self._torrent.spec.reuse\n",
+            "            folders = (*self._torrent.spec.reuse, self._final.root)\n",
+            "tests/engine/test_identical_files.py"
+            "::test_nothing_is_looked_for_where_the_user_has_not_said_so",
+        ),
+        Case(
             "The process itself: other TCP ports",
             LANDLOCK,
             '    ruleset = _create_ruleset(struct.pack("=QQ", 0, _BIND_TCP | _CONNECT_TCP))\n',

@@ -28,6 +28,8 @@ class FetchOptions:
         only: Patterns of the files that are wanted; none of them: what the source says.
         skip: Patterns of the files that are not.
         sequential: In order, so that files can be opened early.
+        preallocate: Reserve room for everything before it is fetched.
+        reuse: Folders with files that may be some of the torrent's.
         circuits: At most so many to one onion peer.
         keep_serving: Share it as well, from the start and after it is complete.
         timeout: Seconds without anything after which to give up; None never does.
@@ -40,6 +42,8 @@ class FetchOptions:
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     sequential: bool = False
+    preallocate: bool = False
+    reuse: tuple[Path, ...] = ()
     circuits: int = 4
     keep_serving: bool = False
     timeout: float | None = None
@@ -75,6 +79,18 @@ _FETCH = (
         "--sequential", is_flag=True, help="Fetch in order, so that files can be opened early."
     ),
     click.option(
+        "--preallocate",
+        is_flag=True,
+        help="Reserve room on the disk before anything is fetched.",
+    ),
+    click.option(
+        "--reuse",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        multiple=True,
+        metavar="DIR",
+        help="Copy files from there that the torrent has too; may be repeated. Peers may notice.",
+    ),
+    click.option(
         "--circuits",
         type=click.IntRange(1, MAX_CIRCUITS),
         default=4,
@@ -99,6 +115,8 @@ def fetch_options(command: Command) -> Command:
         only: tuple[str, ...],
         skip: tuple[str, ...],
         sequential: bool,
+        preallocate: bool,
+        reuse: tuple[Path, ...],
         circuits: int,
         keep_serving: bool,
         timeout: float | None,
@@ -114,6 +132,8 @@ def fetch_options(command: Command) -> Command:
             only=only,
             skip=skip,
             sequential=sequential,
+            preallocate=preallocate,
+            reuse=reuse,
             circuits=circuits,
             keep_serving=keep_serving,
             timeout=timeout,

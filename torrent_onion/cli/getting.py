@@ -181,7 +181,7 @@ async def _get_one(tor: Tor, session: Session, request: Reading, ui: Ui) -> None
         onion = None
         if request.options.keep_serving:
             onion = await stack.enter_async_context(publish_onion(tor, ui))
-        spec = _spec(request, onion)
+        spec = make_spec(request, onion)
         torrent = session.add(spec, listener=onion.listener if onion else None)
         began = trio.current_time()
         await _fetch(torrent, request.options.timeout, ui)
@@ -198,7 +198,8 @@ async def _get_one(tor: Tor, session: Session, request: Reading, ui: Ui) -> None
             await torrent.stop()
 
 
-def _spec(request: GetRequest, onion: OnionService | None) -> TorrentSpec:
+def make_spec(request: GetRequest, onion: OnionService | None) -> TorrentSpec:
+    """Say to the engine what the user wants."""
     source, options = request.source, request.options
     numbers = source.select_only if isinstance(source, Magnet) else None
     chooses = bool(options.only or options.skip) or numbers is not None
@@ -210,6 +211,8 @@ def _spec(request: GetRequest, onion: OnionService | None) -> TorrentSpec:
         sign=onion.sign if onion else None,
         select=by_name(options.only, options.skip, numbers) if chooses else None,
         sequential=options.sequential,
+        preallocate=options.preallocate,
+        reuse=options.reuse,
         goals=goals(options.limits),
     )
 

@@ -14,10 +14,12 @@ from torrent_onion.core.metainfo import Info
 from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.bandwidth import take_from_all
 from torrent_onion.engine.complete_pieces import CompletePieces
+from torrent_onion.engine.identical_files import IdenticalPieces
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.selection import wanted_pieces
 from torrent_onion.errors import ProtocolError
-from torrent_onion.policy.piece_download import PeerKey, PieceDownload
+from torrent_onion.policy.piece_board import NORMAL_PRIORITY
+from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
 from torrent_onion.protocol import messages
 
@@ -43,6 +45,13 @@ class Downloads:
         self.unwanted = 0
         self._torrent = torrent
         self._picker: PiecePicker | None = None
+        self._identical: IdenticalPieces | None = None
+        self._waiting: set[int] = set()  # pieces that are copied when one like them has come
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every wanted piece is here."""
+        return self.picker.is_done and not self._waiting
 
     @property
     def picker(self) -> PiecePicker:
@@ -63,6 +72,21 @@ class Downloads:
         self.unwanted = sum(
             _data_length(info, index) for index in have.missing() if not wanted[index]
         )
+        self._identical = IdenticalPieces(info)
+        self._waiting = set(self._identical.to_wait(wanted, have))
+        for index in self._waiting:
+            self._picker.set_priority(index, 0)
+
+    def to_copy(self, index: int) -> list[int]:
+        """Pieces that waited for this one, for they are the same."""
+        others = self._identical.others(index) if self._identical else []
+        return [other for other in others if other in self._waiting]
+
+    def fetch_after_all(self, index: int) -> None:
+        """A piece that waited for another is not the same."""
+        self._waiting.discard(index)
+        self.picker.set_priority(index, NORMAL_PRIORITY)
+        self.ask_everybody()
 
     def file_priority_changed(self, file: int) -> None:
         """A file is wanted more or less than before, or no more, or again."""
@@ -200,9 +224,10 @@ class Downloads:
         if received.complete is not None:
             self.complete_pieces.add(received.complete)
 
-    def piece_verified(self, download: PieceDownload, now: float) -> None:
+    def piece_verified(self, index: int, now: float) -> None:
         """A piece is right and on disk: tell everybody who lacks it."""
-        picker, index = self.picker, download.index
+        picker = self.picker
+        self._waiting.discard(index)
         for key in picker.piece_verified(index):
             self._torrent.culprits.ban(key)
         self._torrent.known_have.set(index)
@@ -212,7 +237,7 @@ class Downloads:
             self.unwanted -= length
         for peer in self._torrent.peers.values():  # who has it as well learns how far we are
             peer.send(messages.Have(index))
-        if picker.is_done:
+        if self.is_done:
             self._torrent.all_verified.set()
         for peer in list(self._torrent.peers.values()):
             if not picker.is_interesting(peer.key):

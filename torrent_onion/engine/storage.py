@@ -4,7 +4,10 @@ Owns the files of one torrent. Pieces are written only after their hash was foun
 hop to a thread; a file gets its final name only when the whole torrent is complete and synced.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from torrent_onion.core.metainfo import Info
@@ -140,6 +143,35 @@ class Storage:
 
         await self._threads.run(make)
 
+    async def preallocate(self, files: Collection[int]) -> None:
+        """Reserve room for whole files, or leave them as they were.
+
+        Raises:
+            StorageError: There is not enough, or the disk refused.
+
+        Cancelling waits for the file under way.
+        """
+        handles = self._files.handles
+        grown: list[tuple[int, int]] = []
+
+        def reserve(file: int) -> None:
+            with disk_errors(handles.path(file)), handles.lease(file, make=True) as fd:
+                grown.append((file, os.fstat(fd).st_size))
+                self._disk.allocate(fd, self._lengths[file])
+
+        def give_back() -> None:
+            for file, length in grown:
+                with suppress(OSError), handles.lease(file) as fd:
+                    self._disk.cut(fd, length)
+
+        try:
+            for file in files:
+                if self._lengths[file] and file not in self._finished:
+                    await self._threads.run(partial(reserve, file))
+        except StorageError:
+            await self._threads.run(give_back)
+            raise
+
     def found_now(self, index: int) -> None:
         """A piece was found on disk: perhaps a run that was killed wrote it, and never synced."""
         self._files.note_written(index)
@@ -167,8 +199,9 @@ class Storage:
     async def finish(self, final: Placement, wanted: Collection[int]) -> None:
         """Sync files to the disk and give them their final names, empty ones included.
 
-        When the whole torrent is wanted this is one rename; else files that are not wanted, and
-        hold the ends of pieces that they share with others, stay below the partial name.
+        When the whole torrent is wanted this is one rename; into a folder that is there already
+        each file goes alone. Files that are not wanted, and hold the ends of pieces that they share
+        with others, stay below the partial name.
 
         Args:
             final: The names.
@@ -182,25 +215,25 @@ class Storage:
             fresh = [file for file in wanted if file not in self._finished]
             self.sync_now()
             self._sync(fresh)
-            names = [
-                new if file in fresh else old
-                for file, (old, new) in enumerate(
-                    zip(self._placement.names, final.names, strict=True)
-                )
-            ]
-            folders = {final.root}
-            with self._files.handles.renaming(names):
-                if len(fresh) == sum(name is not None for name in final.names):
-                    rename_new(self._disk, self._placement.path, final.path)
-                else:
-                    for file in fresh:
-                        rename_new(self._disk, self._placement.file(file), final.file(file))
-                    folders = final.folders(wanted)  # an earlier run may not have come to that
-            self._finished.update(fresh)
-            self._placement = Placement(final.root, tuple(names))
-            self._sync_folders(folders)
+            self._rename(final, frozenset(fresh))
+            self._sync_folders(final.folders(wanted))  # an earlier run may not have come to that
 
         await self._threads.run(sync_and_rename)
+
+    def _rename(self, final: Placement, fresh: frozenset[int]) -> None:
+        names = [
+            new if file in fresh else old
+            for file, (old, new) in enumerate(zip(self._placement.names, final.names, strict=True))
+        ]
+        is_whole = len(fresh) == sum(name is not None for name in final.names)
+        with self._files.handles.renaming(names):
+            if is_whole and not _is_folder(final.path):
+                rename_new(self._disk, self._placement.path, final.path)
+            else:
+                for file in sorted(fresh):
+                    rename_new(self._disk, self._placement.file(file), final.file(file))
+        self._finished.update(fresh)
+        self._placement = Placement(final.root, tuple(names))
 
     def sync_names(self) -> None:
         """Make the names of files last that an earlier run has finished. Blocks.
@@ -229,3 +262,8 @@ class Storage:
         for folder in folders:
             with disk_errors(folder):
                 sync_folder(self._disk, folder)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether files can be put into it: a link would lead elsewhere."""
+    return path.is_dir() and not path.is_symlink()

@@ -297,7 +297,7 @@ class Torrent:
             for index in have.indices():
                 peer.send(messages.Have(index))
             self.downloads.peer_pieces_known(peer, now)
-        if self.downloads.picker.is_done:
+        if self.downloads.is_done:
             self.all_verified.set()
 
     def finished(self) -> None:

@@ -17,6 +17,7 @@ from torrent_onion.engine.checking import check_pieces
 from torrent_onion.engine.disk import DISK, Disk, sync_folder
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.identical_files import copy_from, copy_within
 from torrent_onion.engine.placement import Placement, place_download, place_shared
 from torrent_onion.engine.resume import (
     UNKNOWN_STAMP,
@@ -87,6 +88,9 @@ class TorrentData:
             have = await self._check(torrent.storage, resume)
             self._refuse_foreign_files(have, finished)
             await self._threads.run(lambda: self._refuse_full_disk(have))
+            if torrent.spec.preallocate:
+                await torrent.storage.preallocate(torrent.wanted_files)
+            await self._copy_identical(torrent.storage, have)
         except StorageError:
             self._withdraw()
             raise
@@ -227,6 +231,14 @@ class TorrentData:
                 if not unsure[index]:
                     have.set(index)
         return have
+
+    async def _copy_identical(self, storage: Storage, have: Bitfield) -> None:
+        """Fetch nothing that is here already under another name."""
+        info, wanted = self._info, wanted_pieces(self._info, self._torrent.wanted)
+        if not storage.is_read_only:
+            folders = self._torrent.spec.reuse
+            await copy_from(folders, info, storage, have, wanted, self._threads)
+            await copy_within(info, storage, have, wanted)
 
     def _refuse_foreign_files(self, have: Bitfield, finished: frozenset[int]) -> None:
         """A final name says: complete. Whatever else has it is the user's, and is not touched."""

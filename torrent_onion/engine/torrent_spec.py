@@ -26,6 +26,10 @@ class TorrentSpec:
             raises fails the torrent. None fetches all.
         sequential: Fetch in order, the first and last piece of each file first, so that files can
             be opened early.
+        preallocate: Reserve room for all files before anything is fetched, where the file system
+            can; else they grow as pieces come.
+        reuse: Folders with files that may be the same as some of the torrent's: those are copied
+            rather than fetched (BEP 52). Only these are looked into.
         super_seed: Give out one copy as fast as possible (BEP 16); only for data that is shared.
         max_upload: Payload bytes a second; None is no limit beside the session's.
         max_download: The same, coming in.
@@ -40,6 +44,8 @@ class TorrentSpec:
     sign: Sign | None = None
     select: Select | None = None
     sequential: bool = False
+    preallocate: bool = False
+    reuse: tuple[Path, ...] = ()
     super_seed: bool = False
     max_upload: float | None = None
     max_download: float | None = None

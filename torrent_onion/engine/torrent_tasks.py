@@ -10,6 +10,7 @@ import trio
 from torrent_onion.engine.connections import Connections
 from torrent_onion.engine.disk import Disk
 from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.identical_files import fit
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.sources import Sources
 from torrent_onion.engine.torrent import Torrent
@@ -136,7 +137,8 @@ class TorrentTasks:
         self._commits += 1
         try:
             if await torrent.open_storage.commit_piece(download.index, download.buffer):
-                torrent.downloads.piece_verified(download, trio.current_time())
+                await self._copy_to_others(download)
+                torrent.downloads.piece_verified(download.index, trio.current_time())
             else:
                 torrent.culprits.piece_failed(download, trio.current_time())
         except StorageError as error:
@@ -146,6 +148,16 @@ class TorrentTasks:
             self._commit_ended.set()
             self._commit_ended = trio.Event()
             torrent.downloads.complete_pieces.ended()
+
+    async def _copy_to_others(self, download: PieceDownload) -> None:
+        """Write a piece wherever else the torrent has it (BEP 52 "pieces root")."""
+        torrent = self._torrent
+        for index in torrent.downloads.to_copy(download.index):
+            data = fit(torrent.metadata.known_info, index, memoryview(download.buffer))
+            if await torrent.open_storage.commit_piece(index, data):
+                torrent.downloads.piece_verified(index, trio.current_time())
+            else:
+                torrent.downloads.fetch_after_all(index)
 
     # Time.
 

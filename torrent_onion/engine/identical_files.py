@@ -1,0 +1,157 @@
+"""Files with the same content need not be fetched twice (BEP 52 "pieces root").
+
+Two files of one length and one pieces root are the same, piece by piece, for a version 2 torrent
+aligns pieces to files. So a piece that is here is copied to wherever else the torrent has it, and
+with ``--reuse`` from other files. What is copied is verified like what a peer sends.
+
+Nothing is looked for where the user has not said so: else any torrent could ask, by what is not
+requested, whether some file is anywhere on this disk.
+"""
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from torrent_onion.core.bitfield import Bitfield
+from torrent_onion.core.metainfo import Info
+from torrent_onion.engine.disk_threads import DiskThreads
+from torrent_onion.engine.piece_files import PieceFiles
+from torrent_onion.engine.placement import Placement
+from torrent_onion.engine.storage import Storage
+from torrent_onion.errors import StorageError
+
+
+class IdenticalPieces:
+    """Which pieces of a torrent have the same content, because their files have."""
+
+    def __init__(self, info: Info) -> None:
+        files: dict[tuple[bytes, int], list[int]] = defaultdict(list)
+        for file, entry in enumerate(info.files):
+            if entry.pieces_root is not None and entry.length and entry.symlink is None:
+                files[entry.pieces_root, entry.length].append(file)
+        self.groups: list[tuple[int, ...]] = [
+            group
+            for same in files.values()
+            if len(same) > 1
+            for group in zip(*map(info.layout.pieces_of_file, same), strict=True)
+        ]
+        self._group_of = {index: group for group in self.groups for index in group}
+
+    def others(self, index: int) -> list[int]:
+        """All pieces with the content of this one, but it."""
+        return [other for other in self._group_of.get(index, ()) if other != index]
+
+    def to_wait(self, wanted: Bitfield, have: Bitfield) -> list[int]:
+        """Pieces that need not be fetched, for one of the same content is."""
+        waiting: list[int] = []
+        for group in self.groups:
+            waiting += [each for each in group if wanted[each] and not have[each]][1:]
+        return waiting
+
+
+def fit(info: Info, index: int, data: memoryview) -> bytearray:
+    """A piece with the content of another: only what follows the end of the file may differ."""
+    layout = info.layout
+    fitted = bytearray(layout.piece_size(index))
+    length = layout.spans(index, 0, len(fitted))[0].length
+    fitted[:length] = data[:length]
+    return fitted
+
+
+async def copy_within(info: Info, storage: Storage, have: Bitfield, wanted: Bitfield) -> None:
+    """Copy what is here to wherever else the torrent has it, and note it in ``have``.
+
+    Raises:
+        StorageError: The disk refused.
+
+    Cancelling waits for the piece that is being copied.
+    """
+    for group in IdenticalPieces(info).groups:
+        source = next((index for index in group if have[index]), None)
+        lacking = [index for index in group if wanted[index] and not have[index]]
+        if source is None or not lacking:
+            continue
+        data = await storage.read(source, 0, info.layout.piece_size(source))
+        for index in lacking:
+            if await storage.commit_piece(index, fit(info, index, data)):
+                have.set(index)
+
+
+async def copy_from(
+    folders: Sequence[Path],
+    info: Info,
+    storage: Storage,
+    have: Bitfield,
+    wanted: Bitfield,
+    threads: DiskThreads,
+) -> None:
+    """Copy files that lie elsewhere, under whatever name, and note their pieces in ``have``.
+
+    A candidate has the length of a file that lacks pieces, and is left at the first piece that is
+    another. It is only read. Those that cannot be read are passed over.
+
+    Args:
+        folders: Where to look, with all that is below them; symbolic links are not followed.
+        info: The torrent; of version 1 alone it has no hashes of files, and nothing is copied.
+        storage: Where to.
+        have: What is here.
+        wanted: What is to be.
+        threads: Where the disk is waited for.
+
+    Raises:
+        StorageError: The disk refused what is written.
+
+    Cancelling waits for the piece that is being copied.
+    """
+    lacking: dict[int, list[int]] = defaultdict(list)
+    for file, entry in enumerate(info.files):
+        pieces = info.layout.pieces_of_file(file)
+        if entry.pieces_root and any(wanted[index] and not have[index] for index in pieces):
+            lacking[entry.length].append(file)
+    if not lacking:
+        return
+    for path, length in await threads.run(lambda: list(_candidates(folders, lacking))):
+        for file in lacking[length]:
+            await _copy_file(path, file, info, storage, have, wanted, threads)
+
+
+async def _copy_file(
+    path: Path,
+    file: int,
+    info: Info,
+    storage: Storage,
+    have: Bitfield,
+    wanted: Bitfield,
+    threads: DiskThreads,
+) -> None:
+    names = [PurePosixPath(path.name) if each == file else None for each in range(len(info.files))]
+    source = PieceFiles(info.layout, Placement(path.parent, tuple(names)))
+    try:
+        for index in info.layout.pieces_of_file(file):
+            if not wanted[index] or have[index]:
+                continue
+            size = info.layout.piece_size(index)
+            try:
+                data = await threads.run(partial(source.read, index, 0, size))
+            except StorageError:
+                return
+            if not await storage.commit_piece(index, data):
+                return
+            have.set(index)
+    finally:
+        source.handles.close()
+
+
+def _candidates(folders: Iterable[Path], lengths: Container[int]) -> Iterator[tuple[Path, int]]:
+    """Files of these lengths, each with its own."""
+    for folder in folders:
+        for above, _, names in os.walk(folder):  # does not follow links to folders
+            for path in (Path(above, name) for name in sorted(names)):
+                with suppress(OSError):
+                    status = path.lstat()
+                    if stat.S_ISREG(status.st_mode) and status.st_size in lengths:
+                        yield path, status.st_size
