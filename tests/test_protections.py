@@ -114,6 +114,27 @@ CASES: tuple[Case, ...] = (
         "tests/engine/test_obfuscation.py",
     ),
     Case(
+        "Peer exchange: offered to onions",
+        "torrent_onion/engine/clearnet_exchange.py",
+        "            return OFFERED_IDS\n",
+        "            return CLEARNET_PEX_IDS\n",
+        OPENING,
+    ),
+    Case(
+        "Peer exchange: spoken with onions",
+        "torrent_onion/engine/clearnet_exchange.py",
+        "return is_public and peer.address is not None and is_ip_address(peer.address)",
+        "return is_public",
+        "tests/engine/test_clearnet_exchange.py",
+    ),
+    Case(
+        "Peer exchange: private torrents",
+        "torrent_onion/engine/clearnet_exchange.py",
+        "info is not None and not info.private",
+        "True",
+        "tests/engine/test_clearnet_exchange.py",
+    ),
+    Case(
         "Listen port: the virtual one is random",
         "tor_control/onion_service.py",
         "rng.randint(MIN_PORT, MAX_PORT)",

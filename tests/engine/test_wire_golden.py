@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.engine.helpers import MemoryListener, MemoryNetwork, MemoryPeerStream
@@ -21,7 +22,8 @@ from torrent_onion.engine.transport import Buffer
 from torrent_onion.protocol.handshake import HANDSHAKE_SIZE
 
 ONION = "pg2vmlup4zkpsqdywejorkmlu6ib7bj242k35v7a4oiqxlieszspudyd.onion"
-GOLDEN = Path(__file__).parents[1] / "golden" / "opening.txt"
+OUTSIDE_TOR = "198.51.100.1"
+GOLDEN = Path(__file__).parents[1] / "golden"
 PIECE = 16384
 STRIPE = re.compile(rb"6:stripe16:(.{16})", re.DOTALL)
 EXTENDED, EXTENSION_HANDSHAKE = 20, 0
@@ -63,10 +65,10 @@ class RecordingListener(MemoryListener):
         return stream
 
 
-async def run(metainfo: Metainfo, content: Path, folder: Path) -> tuple[bytes, bytes]:
+async def run(metainfo: Metainfo, content: Path, folder: Path, host: str) -> tuple[bytes, bytes]:
     """Fetch a torrent; give what the getter and the seeder said."""
     network = RecordingNetwork()
-    address = PeerAddress(ONION, 6881)
+    address = PeerAddress(host, 6881)
     listener = RecordingListener()
     network.listeners[address] = listener
     async with open_session(dial=network.dial) as session:
@@ -95,7 +97,13 @@ def opening(sent: bytes, metainfo: Metainfo) -> tuple[list[str], list[bytes]]:
         lines.append(message.hex())
 
 
-async def test_nothing_in_our_opening_tells_us_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("host", "golden", "stripes"),
+    [(ONION, "opening.txt", 4), (OUTSIDE_TOR, "opening_clearnet.txt", 0)],
+)
+async def test_nothing_in_our_opening_tells_us_apart(
+    tmp_path: Path, host: str, golden: str, stripes: int
+) -> None:
     said: list[str] = []
     drawn: list[bytes] = []
     for name in ("one", "two"):
@@ -108,13 +116,17 @@ async def test_nothing_in_our_opening_tells_us_apart(tmp_path: Path) -> None:
             folder = tmp_path / f"{name} {attempt}"
             lines: list[str] = []
             for who, sent in zip(
-                ("getter", "seeder"), await run(created.metainfo, content, folder), strict=True
+                ("getter", "seeder"),
+                await run(created.metainfo, content, folder, host),
+                strict=True,
             ):
                 opened, random_fields = opening(sent, created.metainfo)
                 lines += [who, *(f"  {line}" for line in opened)]
                 drawn += random_fields
             said.append("\n".join(lines) + "\n")
     assert len(set(said)) == 1
-    assert said[0] == GOLDEN.read_text()
-    assert len(set(drawn)) == len(drawn) == 8 + 4  # a peer id each, and a getter's stripe token
+    assert said[0] == (GOLDEN / golden).read_text()
+    assert (
+        len(set(drawn)) == len(drawn) == 8 + stripes
+    )  # a peer id each, and a getter's stripe token
     assert len({field[:2] for field in drawn}) > 6, "a client's prefix"

@@ -10,8 +10,10 @@ from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.errors import BencodeError, ProtocolError
 from torrent_onion.protocol.extensions import (
+    CLEARNET_IDS,
+    CLEARNET_PEX_IDS,
     MAX_METADATA_SIZE,
-    OFFERED_IDS,
+    OUR_IDS,
     REQQ,
     STRIPE_SIZE,
     DontHave,
@@ -34,6 +36,15 @@ class TestHandshake:
             b"d1:md11:lt_donthavei3e9:onion_pexi2e11:ut_metadatai1ee4:reqqi2000ee"
         )
 
+    def test_ours_to_peers_outside_tor_is_exactly_this(self) -> None:
+        """Nothing of onions is said there, and ``ut_pex`` is said nowhere else."""
+        assert ExtensionHandshake(ids=CLEARNET_IDS).encode() == (
+            b"d1:md11:lt_donthavei3e11:ut_metadatai1ee4:reqqi2000ee"
+        )
+        assert ExtensionHandshake(ids=CLEARNET_PEX_IDS).encode() == (
+            b"d1:md11:lt_donthavei3e11:ut_metadatai1e6:ut_pexi4ee4:reqqi2000ee"
+        )
+
     def test_ours_with_everything_is_exactly_this(self, onion: Onion) -> None:
         everything = ExtensionHandshake(
             metadata_size=31235,
@@ -52,7 +63,7 @@ class TestHandshake:
 
     def test_nothing_that_names_a_version_or_an_address_is_read(self) -> None:
         theirs: dict[bytes, Any] = {
-            b"m": {b"ut_metadata": 3, b"ut_pex": 1, b"lt_donthave": 0},
+            b"m": {b"ut_metadata": 3, b"ut_holepunch": 1, b"lt_donthave": 0},
             b"v": b"Client 1.0",
             b"p": 6881,
             b"ipv4": b"\x7f\x00\x00\x01",
@@ -121,7 +132,7 @@ class TestMessages:
     )
     def test_the_payload_of_every_message(self, message: ExtendedMessage, payload: bytes) -> None:
         assert message.encode() == payload
-        assert decode_extended(OFFERED_IDS[message.NAME], payload) == message
+        assert decode_extended(OUR_IDS[message.NAME], payload) == message
 
     def test_unknown_ids_and_kinds_are_ignored(self) -> None:
         assert decode_extended(99, b"anything") is None
@@ -144,12 +155,12 @@ class TestMessages:
     )
     def test_metadata_messages_that_break_a_rule(self, payload: bytes) -> None:
         with pytest.raises(ProtocolError):
-            decode_extended(OFFERED_IDS["ut_metadata"], payload)
+            decode_extended(OUR_IDS["ut_metadata"], payload)
 
     @pytest.mark.parametrize("size", [0, 3, 5])
     def test_dont_have_of_another_length(self, size: int) -> None:
         with pytest.raises(ProtocolError):
-            decode_extended(OFFERED_IDS["lt_donthave"], bytes(size))
+            decode_extended(OUR_IDS["lt_donthave"], bytes(size))
 
     @given(st.integers(0, 255), st.binary(max_size=200))
     def test_random_bytes_are_read_or_refused(self, extended_id: int, payload: bytes) -> None:

@@ -71,14 +71,14 @@ class OnionExchange:
     def own_onion(self, peer: Peer) -> bytes | None:
         """Our address for the extension handshake, for those who may have it: 34 bytes."""
         own = self._torrent.spec.own_address
-        if own is None or not own.is_onion or self._is_private or not _is_behind_onion(peer):
+        if own is None or not own.is_onion or self._is_private or not is_behind_onion(peer):
             return None
         return own.to_compact_onion()
 
     def handshake_received(self, peer: Peer, now: float) -> None:
         """A peer told what it can do, and perhaps its own address; it is told of others at once."""
         theirs = peer.wire.peer_extensions
-        if theirs is None or self._is_private or not _is_behind_onion(peer):
+        if theirs is None or self._is_private or not is_behind_onion(peer):
             return
         exchange = self._exchanges.setdefault(peer.key, _Exchange())
         if theirs.onion is not None and exchange.claimed is None:  # one name for a connection
@@ -90,7 +90,7 @@ class OnionExchange:
 
     def received(self, peer: Peer, message: OnionPex, now: float) -> None:
         """A peer told of others; what comes too often is not looked at."""
-        if not _is_behind_onion(peer):
+        if not is_behind_onion(peer):
             return
         exchange = self._exchanges.setdefault(peer.key, _Exchange())
         if self._torrent.info is None:
@@ -183,6 +183,9 @@ def _took_part(peer: Peer) -> bool:
     return peer.address is not None or peer.was_served or peer.payload_received > 0
 
 
-def _is_behind_onion(peer: Peer) -> bool:
-    """Whoever comes to us comes to our onion; whom we dial has an address that says it."""
+def is_behind_onion(peer: Peer) -> bool:
+    """Whether a peer is inside Tor.
+
+    Whoever comes to us comes to our onion; whom we dial has an address that says it.
+    """
     return peer.address is None or peer.address.is_onion

@@ -23,6 +23,7 @@ from torrent_onion.protocol import extensions, messages
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 from torrent_onion.protocol.onion_pex import OnionPex
 from torrent_onion.protocol.peer_wire import Event, PeerWire
+from torrent_onion.protocol.ut_pex import UtPex
 
 if TYPE_CHECKING:
     from torrent_onion.engine.torrent import Torrent
@@ -368,6 +369,9 @@ class Peer:
     def _on_onion_pex(self, message: OnionPex, now: float) -> None:
         self._torrent.exchange.received(self, message, now)
 
+    def _on_ut_pex(self, message: UtPex, now: float) -> None:
+        self._torrent.clearnet_exchange.received(self, message, now)
+
     def _on_metadata_request(self, request: extensions.MetadataRequest, _: float) -> None:
         if len(self.metadata_requests) < MAX_METADATA_REQUESTS:
             self.metadata_requests.append(request.piece)
@@ -419,6 +423,7 @@ _HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
     HashReject: Peer._on_hash_reject,  # noqa: SLF001
     extensions.ExtensionHandshake: Peer._on_extension_handshake,  # noqa: SLF001
     OnionPex: Peer._on_onion_pex,  # noqa: SLF001
+    UtPex: Peer._on_ut_pex,  # noqa: SLF001
     extensions.MetadataRequest: Peer._on_metadata_request,  # noqa: SLF001
     extensions.MetadataData: Peer._on_metadata_data,  # noqa: SLF001
     extensions.MetadataReject: Peer._on_metadata_reject,  # noqa: SLF001

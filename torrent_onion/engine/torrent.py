@@ -17,6 +17,7 @@ from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.engine.bandwidth import RateLimit
+from torrent_onion.engine.clearnet_exchange import ClearnetExchange
 from torrent_onion.engine.culprits import Culprits
 from torrent_onion.engine.downloads import Downloads
 from torrent_onion.engine.file_priorities import FilePriorities
@@ -77,6 +78,7 @@ class Torrent:
         self.traffic = Traffic()
         self.metadata = TorrentMetadata(self)
         self.exchange = OnionExchange(self)
+        self.clearnet_exchange = ClearnetExchange(self)
         self.checked = 0
         self.error: TorrentOnionError | None = None
         # What the tasks wait for.
@@ -329,6 +331,7 @@ class Torrent:
             return
         peer.wire.send_extension_handshake(
             ExtensionHandshake(
+                ids=self.clearnet_exchange.offered_ids(peer),
                 metadata_size=self.metadata.size,
                 upload_only=True if self.state is TorrentState.SEEDING else None,
                 onion=self.exchange.own_onion(peer),
@@ -350,6 +353,7 @@ class Torrent:
         self.culprits.peer_gone(peer)
         self.metadata.remove_peer(peer.key)
         self.exchange.remove_peer(peer, trio.current_time())
+        self.clearnet_exchange.remove_peer(peer)
         self.uploads.remove_peer(peer)
         self.downloads.remove_peer(peer)
 

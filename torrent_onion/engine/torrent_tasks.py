@@ -174,6 +174,7 @@ class TorrentTasks:
             torrent.metadata.drop_stalled(now)
             torrent.culprits.tick(now)
             torrent.exchange.tell(now)
+            torrent.clearnet_exchange.tell(now)
             if torrent.uploads.has_reached_goal(now):
                 torrent.end()
             for peer in list(torrent.peers.values()):

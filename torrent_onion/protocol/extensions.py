@@ -2,7 +2,8 @@
 
 Rules:
 
-- Our ids are constants in a constant order, and the handshake has no field besides those of
+- Our ids are constants in a constant order, one set for onion peers and one for peers outside Tor,
+  so that no network hears of the other's peer exchange. The handshake has no field besides those of
   ``ExtensionHandshake``: nothing in it tells one of us from another, or names a version or an IP
   address. ``v``, ``p``, ``ipv4``, ``ipv6``, ``yourip``, ``complete_ago`` are neither sent nor read.
 - A peer's extended messages carry our ids, ours carry the peer's.
@@ -32,14 +33,29 @@ from torrent_onion.protocol.onion_pex import (
     OnionPex,
     read_compact_onions,
 )
+from torrent_onion.protocol.ut_pex import UT_PEX, UtPex
 
 HANDSHAKE_ID = 0
 
 UT_METADATA = "ut_metadata"  # BEP 9
 LT_DONTHAVE = "lt_donthave"  # BEP 54
 
-OFFERED_IDS: Mapping[str, int] = MappingProxyType({UT_METADATA: 1, ONION_PEX: 2, LT_DONTHAVE: 3})
+OUR_IDS: Mapping[str, int] = MappingProxyType(
+    {UT_METADATA: 1, ONION_PEX: 2, LT_DONTHAVE: 3, UT_PEX: 4}
+)
 """Extended messages that we understand, by the ids that peers use toward us."""
+
+
+def _some_of_ours(*names: str) -> Mapping[str, int]:
+    return MappingProxyType({name: OUR_IDS[name] for name in names})
+
+
+OFFERED_IDS = _some_of_ours(UT_METADATA, ONION_PEX, LT_DONTHAVE)
+"""What is offered to onion peers."""
+CLEARNET_IDS = _some_of_ours(UT_METADATA, LT_DONTHAVE)
+"""What is offered to peers outside Tor: they have no use for onions."""
+CLEARNET_PEX_IDS = _some_of_ours(UT_METADATA, LT_DONTHAVE, UT_PEX)
+"""The same where they may name others: see BEP 27."""
 
 REQQ = 2000
 """Requests that a peer may have outstanding with us.
@@ -129,7 +145,7 @@ class ExtensionHandshake:
 
 
 def _read_ids(names: Dictionary) -> Mapping[str, int]:
-    found = {name: get_int(names, name.encode("ascii"), 0, _MAX_ID) for name in OFFERED_IDS}
+    found = {name: get_int(names, name.encode("ascii"), 0, _MAX_ID) for name in OUR_IDS}
     return MappingProxyType({name: number for name, number in found.items() if number is not None})
 
 
@@ -207,7 +223,7 @@ class DontHave:
         return _INDEX.pack(self.piece)
 
 
-ExtendedMessage = MetadataRequest | MetadataData | MetadataReject | DontHave | OnionPex
+ExtendedMessage = MetadataRequest | MetadataData | MetadataReject | DontHave | OnionPex | UtPex
 
 
 def decode_extended(extended_id: int, payload: bytes) -> ExtendedMessage | None:
@@ -256,7 +272,8 @@ def _decode_dont_have(payload: bytes) -> DontHave:
 
 
 _DECODERS: Mapping[int, Callable[[bytes], ExtendedMessage | None]] = {
-    OFFERED_IDS[UT_METADATA]: _decode_metadata,
-    OFFERED_IDS[ONION_PEX]: OnionPex.decode,
-    OFFERED_IDS[LT_DONTHAVE]: _decode_dont_have,
+    OUR_IDS[UT_METADATA]: _decode_metadata,
+    OUR_IDS[ONION_PEX]: OnionPex.decode,
+    OUR_IDS[LT_DONTHAVE]: _decode_dont_have,
+    OUR_IDS[UT_PEX]: UtPex.decode,
 }

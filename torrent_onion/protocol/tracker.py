@@ -15,13 +15,14 @@ Rules:
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from itertools import chain, islice
 from urllib.parse import SplitResult, quote_from_bytes, urlsplit
 
 from torrent_onion.core.bencoding import TRACKER_LIMITS, Value
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.errors import AddressError, BencodeError, TrackerError
+from torrent_onion.protocol.compact_peers import IPV4_SIZE, IPV6_SIZE, read_compact_peers
 from torrent_onion.protocol.dictionaries import (
     Dictionary,
     get_bytes,
@@ -52,7 +53,6 @@ _MAX_RETRY_DIGITS = 9
 _PROOF_PREFIX = b"torrent-onion announce"
 _MINUTE_SIZE = 8  # bytes, big-endian
 _MAX_PORT = 65535
-_IPV4_SIZE, _IPV6_SIZE, _PORT_SIZE = 4, 16, 2
 
 
 class AnnounceEvent(Enum):
@@ -319,21 +319,14 @@ def _peers(reply: Dictionary) -> Iterator[PeerAddress]:
     peers = reply.get(b"peers")
     return chain(
         (address for _, address in read_compact_onions(get_bytes(reply, b"peers_onion") or b"")),
-        _compact_peers(peers if isinstance(peers, bytes) else b"", _IPV4_SIZE),
+        _compact_peers(peers if isinstance(peers, bytes) else b"", IPV4_SIZE),
         _dictionary_peers(peers if isinstance(peers, list) else []),
-        _compact_peers(get_bytes(reply, b"peers6") or b"", _IPV6_SIZE),
+        _compact_peers(get_bytes(reply, b"peers6") or b"", IPV6_SIZE),
     )
 
 
 def _compact_peers(data: bytes, address_size: int) -> Iterator[PeerAddress]:
-    """BEP 23 and 7: an address and a port each; what is left over at the end is ignored."""
-    size = address_size + _PORT_SIZE
-    literal = IPv4Address if address_size == _IPV4_SIZE else IPv6Address
-    for start in range(0, len(data) - size + 1, size):
-        host, port = data[start : start + address_size], data[start + address_size : start + size]
-        address = _address(str(literal(host)), int.from_bytes(port, "big"))
-        if address is not None:
-            yield address
+    return (address for _, address in read_compact_peers(data, address_size))
 
 
 def _dictionary_peers(peers: list[Value]) -> Iterator[PeerAddress]:
