@@ -17,8 +17,9 @@ from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.peer import MAX_ALLOWED_FAST
+from torrent_onion.engine.serving_goals import GRACE_SECONDS
 from torrent_onion.engine.session import open_session
-from torrent_onion.engine.settings import Settings
+from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.transport import PeerListener
@@ -117,6 +118,7 @@ async def scene(
     tmp_path: Path,
     form: TorrentFormat = TorrentFormat.V1,
     settings: Settings | None = None,
+    goals: Goals = NO_GOALS,
 ) -> AsyncIterator[Scene]:
     content = tmp_path / "seed" / "file.bin"
     content.parent.mkdir()
@@ -125,7 +127,7 @@ async def scene(
     metainfo = made.metainfo
     address, listener = network.listen(1)
     async with open_session(dial=network.dial, settings=settings) as session:
-        spec = TorrentSpec(metainfo, content.parent, shared_path=content)
+        spec = TorrentSpec(metainfo, content.parent, shared_path=content, goals=goals)
         torrent = session.add(spec, listener=listener)
         await torrent.wait_complete()
         with trio.fail_after(1000):
@@ -626,6 +628,52 @@ async def test_strangers_leave_room_for_our_own_dials(
         await met[0].stream.aclose()
         await until(lambda: len(stage.seeder.peers) == 3)
         await stage.meet()
+
+
+async def fetch_all(stranger: Stranger, stage: Scene) -> None:
+    """Ask for every block and take them all, without a word of thanks."""
+    await stranger.send(messages.Interested())
+    await stranger.wait_for(messages.Unchoke)
+    layout = stage.metainfo.info.layout
+    blocks = [
+        layout.block(index, number)
+        for index in range(layout.num_pieces)
+        for number in range(layout.num_blocks(index))
+    ]
+    await stranger.send(*(messages.Request(b.piece, b.begin, b.length) for b in blocks))
+    count = 0
+    while count < len(blocks):
+        count += sum(isinstance(event, messages.Piece) for event in await stranger.receive())
+
+
+async def test_who_was_sent_all_is_not_cut_off_before_it_has_arrived(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path, goals=Goals(ratio=1.0)) as stage:
+        stranger = await stage.meet()
+        await fetch_all(stranger, stage)
+        now = trio.current_time()
+        assert not stage.seeder.uploads.has_reached_goal(now)
+        assert not stage.seeder.uploads.has_reached_goal(now + GRACE_SECONDS / 2)
+        assert stage.seeder.uploads.has_reached_goal(now + GRACE_SECONDS + 1), "it may never end"
+        await stranger.send(messages.NotInterested())
+        await stage.seeder.ended.wait()
+
+
+async def test_copies_are_people_who_have_everything_not_bytes(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path, goals=Goals(copies=2)) as stage:
+        strangers = [await stage.meet() for _ in range(2)]
+        for stranger in strangers:
+            await fetch_all(stranger, stage)
+        assert not stage.seeder.uploads.has_reached_goal(trio.current_time())
+        for index in range(stage.metainfo.info.layout.num_pieces):
+            await strangers[0].send(messages.Have(index))
+        await until(lambda: any(peer.is_seed for peer in stage.seeder.peers.values()))
+        assert not stage.seeder.uploads.has_reached_goal(trio.current_time())
+        await strangers[1].stream.aclose()
+        await stage.seeder.ended.wait()
 
 
 async def test_a_bug_met_with_one_peer_leaves_the_others_alone(

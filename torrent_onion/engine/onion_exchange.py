@@ -180,7 +180,7 @@ def _flags(peer: Peer) -> int:
 
 def _took_part(peer: Peer) -> bool:
     """Whether it is more than a name: we reached it there, or payload passed."""
-    return peer.address is not None or peer.was_served or peer.payload_received > 0
+    return peer.address is not None or peer.payload_sent > 0 or peer.payload_received > 0
 
 
 def is_behind_onion(peer: Peer) -> bool:

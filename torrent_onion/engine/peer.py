@@ -80,8 +80,9 @@ class Peer:
         self.last_sent = 0.0
         self._torrent = torrent
         self.in_picker = False
-        self.was_served = False
+        self.is_sending = False
         self.payload_received = 0
+        self.payload_sent = 0
         self._unasked = 0
         self._received = 0  # payload bytes that the torrent has not let us read more for
         self._early: messages.Message | None = None
@@ -93,6 +94,12 @@ class Peer:
     def is_seed(self) -> bool:
         """The peer has every piece."""
         return self.pieces is not None and self.pieces.is_full
+
+    @property
+    def person(self) -> bytes | None:
+        """The token that joins the connections of one downloader; None if it shows none."""
+        said = self.wire.peer_extensions
+        return said.stripe if said else None
 
     @property
     def knows_trees(self) -> bool:
@@ -132,6 +139,11 @@ class Peer:
         await self._torrent.downloads.complete_pieces.wait_room()
         received, self._received = self._received, 0
         await take_from_all(self._torrent.download_limits, received)
+
+    async def wait_told(self) -> None:
+        """Wait until all that is queued for the peer is sent, or the connection has ended."""
+        while (self.wire.bytes_queued or self.is_sending) and self.key in self._torrent.peers:
+            await self._drained.wait()
 
     def batch_done(self, now: float) -> None:
         """All that one read brought is handled: ask for as much again."""
@@ -188,6 +200,7 @@ class Peer:
     def sent(self, now: float) -> None:
         """What was queued is on its way, says the writer."""
         self.last_sent = now
+        self.is_sending = False
         self._drained.set()
         self._drained = trio.Event()
 
@@ -207,7 +220,7 @@ class Peer:
     def send_block(self, block: Block, data: memoryview, now: float) -> None:
         """Queue a block for the writer, who calls this."""
         self.wire.send_piece(block.piece, block.begin, data)
-        self.was_served = True
+        self.payload_sent += len(data)
         self.upload_meter.add(now, len(data))
         self._torrent.traffic.went_out(len(data), now)
 

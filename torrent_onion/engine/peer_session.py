@@ -133,6 +133,7 @@ async def _write(peer: Peer, stream: PeerStream) -> None:
         await _queue_blocks(peer)
         buffers = peer.wire.data_to_send()
         if buffers:
+            peer.is_sending = True
             await stream.send_buffers(buffers)
             peer.sent(trio.current_time())
         else:

@@ -31,10 +31,11 @@ class Goals:
     """When a torrent that is complete has been served enough; it then stops by itself.
 
     Attributes:
-        ratio: Bytes sent for each byte of the torrent.
+        ratio: Bytes sent for each byte of the torrent. Who is being served then gets the rest, for
+            a minute at most.
         seconds: Time of serving since it was complete.
-        copies: Downloaders seen to become complete while we served them, or as many bytes: who
-            leaves at once when it is complete is not seen.
+        copies: People who say that they are complete after we served them, or leave after we sent
+            them all of it.
     """
 
     ratio: float | None = None

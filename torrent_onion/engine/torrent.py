@@ -38,6 +38,9 @@ from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol import messages
 from torrent_onion.protocol.extensions import STRIPE_SIZE, ExtensionHandshake
 
+FAREWELL_SECONDS = 1.0
+"""For what is queued when a torrent is stopped: a circuit that stalls is not waited for."""
+
 
 class Torrent:
     """One torrent of a session. Made by ``Session.add``."""
@@ -158,7 +161,14 @@ class Torrent:
         self.downloads.file_priority_changed(file)
 
     async def stop(self) -> None:
-        """Close all connections and files; returns when that is done."""
+        """Close all connections and files; returns when that is done.
+
+        What is queued for peers is sent first, as long as that takes no time to speak of: who gave
+        us the last piece shall hear that we have it.
+        """
+        with trio.move_on_after(FAREWELL_SECONDS):
+            for peer in list(self.peers.values()):
+                await peer.wait_told()
         self._cancel_scope.cancel()
         await self.ended.wait()
 
@@ -305,7 +315,7 @@ class Torrent:
     def finished(self) -> None:
         """Everything is on disk under its final name."""
         self.state = TorrentState.SEEDING
-        self.uploads.seeding_since = trio.current_time()
+        self.uploads.goals.seeding_since = trio.current_time()
         for peer in list(self.peers.values()):
             peer.set_interested(False)
         self._complete.set()

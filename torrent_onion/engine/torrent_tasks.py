@@ -183,7 +183,7 @@ class TorrentTasks:
                 torrent.uploads.rechoke(now)
                 next_rechoke = now + RECHOKE_SECONDS
             if torrent.is_idle:
-                with trio.move_on_at(torrent.uploads.goal_time):
+                with trio.move_on_at(torrent.uploads.goals.end_time):
                     await torrent.peer_came.wait()
 
     def _look_after(self, peer: Peer, now: float) -> None:

@@ -1,15 +1,14 @@
 """What a torrent gives: to whom, which pieces, and until when."""
 
-from math import inf
 from typing import TYPE_CHECKING
 
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.metainfo import Info
 from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.serving_goals import ServingGoals
 from torrent_onion.engine.statistics import TorrentState
 from torrent_onion.policy.choker import Candidate, Choker
-from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.super_seed import SuperSeed
 from torrent_onion.protocol import messages
 
@@ -34,15 +33,14 @@ class Uploads:
         torrent: Whose it is.
 
     Attributes:
-        seeding_since: When everything was complete, on trio's clock; None before.
+        goals: When it is enough.
     """
 
     def __init__(self, torrent: "Torrent") -> None:
-        self.seeding_since: float | None = None
+        self.goals = ServingGoals(torrent)
         self._torrent = torrent
         self._choker = Choker(torrent.settings.unchoke_slots, torrent.rng)
         self._super_seed: SuperSeed | None = None
-        self._copies = 0
         self._last_grant = -inf
 
     def begin(self, info: Info, have: Bitfield) -> None:
@@ -62,15 +60,18 @@ class Uploads:
     def peer_has(self, peer: Peer, index: int) -> None:
         """A peer has one piece more."""
         if self._super_seed is not None:
-            for key, shown in self._super_seed.peer_has(self._connections_of(peer), index):
+            person = {other.key for other in self._connections_of(peer)}
+            for key, shown in self._super_seed.peer_has(person, index):
                 self._show(self._torrent.peers.get(key), [shown])
-        if peer.is_seed and peer.was_served:
-            self._copies += 1
+        if peer.is_seed:
+            self.goals.peer_complete(peer, self._connections_of(peer))
 
     def remove_peer(self, peer: Peer) -> None:
         """A connection has ended."""
         if self._super_seed is not None:
             self._super_seed.remove_peer(peer.key)
+        others = [other for other in self._connections_of(peer) if other is not peer]
+        self.goals.peer_left(peer, is_last=not others)
 
     def can_serve(self, peer: Peer, block: Block) -> bool:
         """Whether a peer's request names bytes that we have, and have told it of."""
@@ -105,14 +106,6 @@ class Uploads:
             else:
                 peer.choke()
 
-    @property
-    def goal_time(self) -> float:
-        """When it was served long enough, on trio's clock; infinite while nothing says so."""
-        seconds = self._torrent.spec.goals.seconds
-        return (
-            inf if self.seeding_since is None or seconds is None else self.seeding_since + seconds
-        )
-
     def _help_newcomer(self, peer: Peer, now: float) -> None:
         """Let a peer that has next to nothing, and no slot, have a few pieces all the same (BEP 6).
 
@@ -136,33 +129,14 @@ class Uploads:
 
     def has_reached_goal(self, now: float) -> bool:
         """Whether it was served enough."""
-        goals, since = self._torrent.spec.goals, self.seeding_since
-        if since is None:
-            return False
-        served = self._torrent.traffic.uploaded / self._torrent.metadata.known_info.total_length
-        return (
-            (goals.ratio is not None and served >= goals.ratio)
-            or now >= self.goal_time
-            or (goals.copies is not None and self._copies_served(served) >= goals.copies)
-        )
+        are_out = self._super_seed is not None and self._super_seed.is_out
+        return self.goals.are_reached(now, are_copies_out=are_out)
 
-    def _copies_served(self, served: float) -> int:
-        """Copies that others have, by what they say or else by what was sent.
-
-        A super-seeder has sent one when nobody has the last piece yet, for it sends some of them
-        twice. What counts there is that others have all pieces between them.
-        """
-        by_bytes = int(served)
-        if self._super_seed is not None:
-            by_bytes = max(1, by_bytes) if self._super_seed.is_out else 0
-        return max(self._copies, by_bytes)
-
-    def _connections_of(self, peer: Peer) -> set[PeerKey]:
+    def _connections_of(self, peer: Peer) -> list[Peer]:
         """All connections to the same person, as far as it says so."""
-        token = _person(peer)
-        if token is None:
-            return {peer.key}
-        return {key for key, other in self._torrent.peers.items() if _person(other) == token}
+        if peer.person is None:
+            return [peer]
+        return [other for other in self._torrent.peers.values() if other.person == peer.person]
 
     def _show(self, peer: Peer | None, pieces: list[int]) -> None:
         """Tell a peer of pieces that it may ask for (BEP 16)."""
@@ -180,10 +154,5 @@ def _as_candidate(peer: Peer, now: float) -> Candidate:
         upload_rate=peer.upload_meter.rate(now),
         connected_since=peer.connected_since,
         unchoked=not peer.am_choking,
-        person=_person(peer),
+        person=peer.person,
     )
-
-
-def _person(peer: Peer) -> bytes | None:
-    """What joins the connections of one person."""
-    return peer.wire.peer_extensions.stripe if peer.wire.peer_extensions else None
