@@ -1,5 +1,6 @@
 """What a torrent gives: to whom, which pieces, and until when."""
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from torrent_onion.core.bitfield import Bitfield
