@@ -22,6 +22,17 @@ class SlowStream(MemoryPeerStream):
     """A circuit with a rate of its own."""
 
     RATE = 200_000.0
+    open_now = 0
+    most_open = 0
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        super().__init__(stream)
+        SlowStream.open_now += 1
+        SlowStream.most_open = max(SlowStream.most_open, SlowStream.open_now)
+
+    async def aclose(self) -> None:
+        SlowStream.open_now -= 1
+        await super().aclose()
 
     async def receive_into(self, buffer: memoryview) -> int:
         count = await super().receive_into(buffer[:16384])
@@ -47,6 +58,7 @@ async def test_circuits_to_one_peer(
     expected: int,
 ) -> None:
     mock_clock.rate = 30  # threads are real, so the clock cannot jump
+    SlowStream.open_now = SlowStream.most_open = 0
     content = tmp_path / "seed" / "large.bin"
     content.parent.mkdir()
     content.write_bytes(bytes(6 << 20))
@@ -65,6 +77,6 @@ async def test_circuits_to_one_peer(
             await torrent.wait_complete()
         statistics = torrent.statistics()
     tokens = Counter(isolation for _, isolation in network.dialled)
-    assert len(tokens) == expected
+    assert SlowStream.most_open == expected  # on a slow machine one may be closed for a trial
     assert set(tokens.values()) == {1}, "two circuits with one token"
     assert statistics.downloaded < 1.1 * metainfo.info.total_length
