@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from torrent_onion.cli.sources import read_source
+from torrent_onion.cli.telling import telling
 from torrent_onion.cli.text import count, printable, size
 from torrent_onion.cli.ui import Ui
 from torrent_onion.core.identity import InfoHashes
@@ -67,8 +68,8 @@ def _metainfo_lines(metainfo: Metainfo) -> Iterator[str]:
     yield from _not_used(chain.from_iterable(metainfo.trackers), metainfo.web_seeds)
     if metainfo.comment:
         yield _line("Comment", metainfo.comment)
-    telling = _telling(metainfo)
-    yield _line("Could identify", ", ".join(telling) if telling else "nothing beside its content")
+    found = telling(metainfo)
+    yield _line("Could identify", ", ".join(found) if found else "nothing beside its content")
     yield ""
     yield from _tree(info.name, files, is_single=info.is_single_file)
 
@@ -86,19 +87,13 @@ def _metainfo_fields(metainfo: Metainfo) -> dict[str, object]:
         "trackers": [list(tier) for tier in metainfo.trackers],
         "web_seeds": list(metainfo.web_seeds),
         "comment": metainfo.comment,
-        "could_identify": _telling(metainfo),
+        "could_identify": telling(metainfo),
         "files": [
             {"path": "/".join(file.path), "length": file.length}
             for file in info.files
             if not file.is_pad
         ],
     }
-
-
-def _telling(metainfo: Metainfo) -> list[str]:
-    """What a .torrent can hold beyond its content, and somebody has put there."""
-    comment = ["comment"] if metainfo.comment else []
-    return comment + [key for key in metainfo.extra_keys if key != "comment"]
 
 
 def _hash_fields(hashes: InfoHashes) -> dict[str, object]:
