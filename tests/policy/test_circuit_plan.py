@@ -1,12 +1,19 @@
 """The plan against simulated peers, on a clock of our own."""
 
+from math import inf
+
 import pytest
 
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.policy.circuit_plan import (
     LEAVE_SECONDS,
+    LITTLE_LEFT,
+    LITTLE_SECONDS,
     MAX_CIRCUITS,
     REFUSED_SECONDS,
+    TRIAL_AFTER_SECONDS,
+    TRIAL_AGAIN_SECONDS,
+    TRIAL_SECONDS,
     CircuitPlan,
     Decision,
     Sample,
@@ -28,6 +35,7 @@ class World:
         self.slow: set[int] = set()
         self.received: dict[int, float] = {}
         self.busy = True
+        self.left = inf
         self.refuses = False
         self._next_key = 1
         self._opening: list[float] = []
@@ -63,7 +71,7 @@ class World:
             key: Sample(PEER, int(received), busy=self.busy)
             for key, received in self.received.items()
         }
-        decision = self.plan.decide(self.now, samples)
+        decision = self.plan.decide(self.now, samples, left=self.left)
         for address in decision.open:
             assert address == PEER
             self.opened += 1
@@ -84,19 +92,45 @@ def test_circuits_are_added_while_each_brings_more(most: int) -> None:
     assert world.circuits == most
 
 
-def test_four_are_there_within_a_few_seconds() -> None:
+def test_four_are_there_as_soon_as_they_can_be_made() -> None:
     world = World(4, total=100e6, each=4e6)
-    world.run(6)
+    world.run(CONNECT + 2 * STEP)
     assert world.circuits == 4
+
+
+@pytest.mark.parametrize("left", [LITTLE_LEFT, 2 * LITTLE_SECONDS * 4e6])
+def test_nothing_is_made_for_the_little_that_is_left(left: float) -> None:
+    world = World(8, total=100e6, each=4e6)
+    world.left = left
+    world.run(20)
+    assert world.circuits == (1 if left == LITTLE_LEFT else 4)
+
+
+def test_a_circuit_that_others_can_stand_in_for_is_found_by_trial() -> None:
+    world = World(4, total=10e6, each=4.5e6)
+    world.run(TRIAL_AFTER_SECONDS)
+    assert world.circuits == 4
+    world.run(4 * TRIAL_SECONDS)
+    assert world.circuits == 2
+    world.run(LEAVE_SECONDS / 2)
+    assert world.circuits == 2
+
+
+def test_a_trial_that_cost_goodput_is_ended_and_not_soon_tried_again() -> None:
+    world = World(4, total=100e6, each=4e6)
+    world.run(TRIAL_AFTER_SECONDS + TRIAL_SECONDS + 4 * CONNECT)
+    assert world.opened == 4
+    world.run(TRIAL_AGAIN_SECONDS - 60)
+    assert (world.opened, world.circuits) == (4, 4)
 
 
 def test_a_peer_that_is_itself_the_bottleneck_keeps_one() -> None:
     world = World(4, total=2e6, each=4e6)
-    world.run(20)
+    world.run(8)
     assert world.circuits == 1
-    assert world.opened == 1
-    world.run(LEAVE_SECONDS)
-    assert world.opened <= 3
+    assert world.opened == 3
+    world.run(12 + LEAVE_SECONDS)  # from now on one at a time
+    assert world.opened == 4
 
 
 def test_no_more_than_help_are_kept() -> None:
@@ -109,14 +143,14 @@ def test_a_peer_that_closes_extra_ones_is_left_alone_for_longer_and_longer() -> 
     world = World(4, total=100e6, each=4e6)
     world.refuses = True
     world.run(REFUSED_SECONDS - 1)
-    assert world.opened == 1
+    assert world.opened == 3
     world.run(20 * REFUSED_SECONDS)
-    assert world.opened <= 5
+    assert world.opened <= 7
     assert world.circuits == 1
 
 
 def test_dials_that_fail_count_as_refusals() -> None:
-    plan = CircuitPlan(4)
+    plan = CircuitPlan(2)
     plan.connected(PEER, 1, 0.0)
     samples = {1: Sample(PEER, 10**6, busy=True)}
     assert plan.decide(1.0, samples).open == (PEER,)

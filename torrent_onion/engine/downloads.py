@@ -60,6 +60,12 @@ class Downloads:
             raise RuntimeError("the data is not checked yet")
         return self._picker
 
+    @property
+    def left(self) -> int:
+        """Bytes that are wanted and not here; 0 while that is not known."""
+        info = self._torrent.info
+        return info.total_length - self.done - self.unwanted if info else 0
+
     def begin(self, info: Info, have: Bitfield) -> None:
         """What is on disk is known."""
         torrent = self._torrent

@@ -11,7 +11,7 @@ from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.policy.circuit_plan import CircuitPlan, Sample
 
-DECIDE_SECONDS = 0.25
+DECIDE_SECONDS = 0.1
 """How often the plan is asked: a transfer of a few seconds is to profit too."""
 
 
@@ -56,7 +56,9 @@ class Stripes:
             for peer in peers.values()
             if _is_onion(peer)
         }
-        decision = self._plan.decide(trio.current_time(), samples)
+        decision = self._plan.decide(
+            trio.current_time(), samples, left=self._torrent.downloads.left
+        )
         for key in decision.close:
             peers[key].close()
         return decision.open

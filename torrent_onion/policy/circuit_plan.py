@@ -2,26 +2,42 @@
 
 A peer is reached by several connections, each on a circuit of its own ("stripes"). For each peer:
 
-- It starts with one, and their number doubles while those added last raised the goodput.
+- It starts with one. As soon as that brings something, up to ``START`` are made at once, unless
+  little is left: to make them one after the other took longer than many a transfer.
+- Beyond that their number doubles while those added last raised the goodput.
 - Those that brought nothing are closed again, and the peer is left at that for a while.
+- Now and then the slowest is closed for a trial: where the others carry what it carried, it stays
+  closed.
 - One much slower than its siblings is replaced: some relay on its way is slow.
-- When the peer closes extra ones, or they cannot be made, it is left alone for longer and longer.
+- When the peer closes extra ones, or they cannot be made, it is left alone for longer and longer,
+  and then asked for one at a time.
 
 Pure: told how many bytes each connection has brought, it says what to open and close.
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from torrent_onion.policy.piece_download import PeerKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torrent_onion.core.identity import PeerAddress
 
 MAX_CIRCUITS: Final = 8
 """To one peer. More would load the network and bring nothing: four fill a fast machine."""
+
+START: Final = 4
+"""Made as soon as the first brings something: what fills a fast machine, and the default of most
+who use this."""
+
+LITTLE_LEFT: Final = 2 << 20
+"""Bytes that one circuit has brought before others are made."""
+
+LITTLE_SECONDS: Final = 2.0
+"""Seconds' worth of the goodput: so soon no new circuit repays what it cost."""
 
 SETTLE_SECONDS: Final = 0.75
 """Until a new circuit is judged for the first time: it comes up to speed in a round trip or two."""
@@ -34,6 +50,18 @@ GAIN: Final = 0.1
 
 LEAVE_SECONDS: Final = 60.0
 """How long a peer is left at the number that served best."""
+
+TRIAL_AFTER_SECONDS: Final = 15.0
+"""How long nothing has changed before the slowest circuit is closed for a trial."""
+
+TRIAL_SECONDS: Final = 2.0
+"""How long the trial takes: the others take over what it carried within a round trip or two."""
+
+TRIAL_AGAIN_SECONDS: Final = 600.0
+"""Until the next trial after one that showed that all are needed; it cost a part of the goodput."""
+
+KEPT_SHARE: Final = 0.5
+"""Of its share of the goodput: if as much is lost without a circuit, it is made again."""
 
 REFUSED_SECONDS: Final = 60.0
 """How long a peer that closed extra circuits is left alone, the first time."""
@@ -91,12 +119,19 @@ class _Peer:
     opening: int = 0
     changed: float = 0.0
     """When the number of circuits changed last."""
+    before: float = 0.0
+    """The best goodput of the others until the newest circuits were there."""
     enough: float = 0.0
-    """Goodput that the newest circuits must raise it to, to be worth keeping."""
+    """What the newest circuits must raise ``before`` to, as a factor, to be worth keeping."""
     newest: set[PeerKey] = field(default_factory=set)
     """The circuits that were added last, until they are judged."""
     quiet_until: float = 0.0
     refusals: int = 0
+    began: bool = False
+    """``START`` circuits were asked for."""
+    trial: tuple[float, float] | None = None
+    """The goodput before a circuit was closed for a trial, and that circuit's share of it."""
+    next_trial: float = 0.0
 
 
 class CircuitPlan:
@@ -142,12 +177,15 @@ class CircuitPlan:
         peer.newest.discard(key)
         peer.changed = now
 
-    def decide(self, now: float, samples: "Mapping[PeerKey, Sample]") -> Decision:
+    def decide(
+        self, now: float, samples: "Mapping[PeerKey, Sample]", *, left: float = inf
+    ) -> Decision:
         """Judge all peers.
 
         Args:
-            now: Monotonic seconds; call it a few times a second.
+            now: Monotonic seconds; call it some times a second.
             samples: Every connection that was told of by ``connected`` and not closed.
+            left: Bytes that are still to be fetched.
         """
         elapsed, self._sampled = now - self._sampled, now
         to_open: list[PeerAddress] = []
@@ -156,37 +194,49 @@ class CircuitPlan:
             for key, circuit in peer.circuits.items():
                 if key in samples:
                     _measure(circuit, samples[key].received, elapsed)
-            if self._wants_more(peer, samples, now):
-                more = min(len(peer.circuits), self._most - len(peer.circuits))
+            if peer.opening:
+                peer.before = max(peer.before, _goodput(peer, but=peer.newest))
+                continue
+            hungry = _is_worth_it(peer, left) and all(
+                key in samples and samples[key].busy for key in peer.circuits
+            )
+            more = self._more(peer, now) if hungry else 0
+            if more:
                 peer.opening = more
                 peer.newest.clear()
-                peer.enough = _goodput(peer) * (1 + GAIN * more)
+                peer.before, peer.enough = _goodput(peer), 1 + GAIN * more
                 to_open.extend([address] * more)
             else:
-                to_close.extend(self._useless(peer, now))
+                to_close.extend(self._useless(peer, now, hungry=hungry))
         return Decision(tuple(to_open), tuple(to_close))
 
-    def _wants_more(self, peer: _Peer, samples: "Mapping[PeerKey, Sample]", now: float) -> bool:
-        """Whether the last ones helped, and the peer is what holds us up."""
-        if peer.opening or not peer.circuits or now < peer.quiet_until:
-            return False
-        if len(peer.circuits) >= self._most or now - peer.changed < SETTLE_SECONDS:
-            return False
-        if not all(key in samples and samples[key].busy for key in peer.circuits):
-            return False
-        goodput = _goodput(peer)
-        return goodput > 0 and (not peer.newest or goodput > peer.enough)
+    def _more(self, peer: _Peer, now: float) -> int:
+        """How many circuits to add, as the last ones helped and the peer is what holds us up."""
+        count, goodput = len(peer.circuits), _goodput(peer)
+        if peer.trial is not None:
+            return _end_trial(peer, now)
+        if not count or count >= self._most or now < peer.quiet_until or goodput <= 0:
+            return 0
+        if not peer.began:
+            peer.began = True
+            return max(0, min(START, self._most) - count)
+        if now - peer.changed < SETTLE_SECONDS:
+            return 0
+        if peer.newest and goodput <= peer.before * peer.enough:
+            return 0
+        return 1 if peer.refusals else min(count, self._most - count)
 
-    def _useless(self, peer: _Peer, now: float) -> tuple[PeerKey, ...]:
+    def _useless(self, peer: _Peer, now: float, *, hungry: bool) -> tuple[PeerKey, ...]:
         """Circuits that bring nothing."""
         if len(peer.circuits) <= 1:  # none at all: the first ended while another was opening
             return ()
-        if peer.newest and not peer.opening and now - peer.changed >= PATIENCE_SECONDS:
+        if peer.newest and now - peer.changed >= PATIENCE_SECONDS:
             judged, peer.newest = tuple(peer.newest), set()
-            if _goodput(peer) <= peer.enough and len(judged) < len(peer.circuits):
+            useless = _goodput(peer) <= peer.before * peer.enough
+            if useless and len(judged) < len(peer.circuits):
                 peer.quiet_until = now + LEAVE_SECONDS
                 return judged
-        return _slow(peer, now)
+        return _slow(peer, now) or (_begin_trial(peer, now) if hungry else ())
 
     def _refused(self, peer: _Peer, now: float) -> None:
         wait = min(REFUSED_SECONDS * 2**peer.refusals, MAX_REFUSED_SECONDS)
@@ -204,8 +254,40 @@ def _measure(circuit: _Circuit, received: int, elapsed: float) -> None:
     circuit.received = received
 
 
-def _goodput(peer: _Peer) -> float:
-    return sum(circuit.rate for circuit in peer.circuits.values())
+def _goodput(peer: _Peer, but: "Collection[PeerKey]" = ()) -> float:
+    return sum(circuit.rate for key, circuit in peer.circuits.items() if key not in but)
+
+
+def _is_worth_it(peer: _Peer, left: float) -> bool:
+    return left > max(LITTLE_LEFT, _goodput(peer) * LITTLE_SECONDS)
+
+
+def _begin_trial(peer: _Peer, now: float) -> tuple[PeerKey, ...]:
+    """The slowest circuit, when it is time to see whether it is needed.
+
+    Never the first one: without it the peer would be dialled as one that has left.
+    """
+    is_settled = now - peer.changed >= TRIAL_AFTER_SECONDS and not peer.newest
+    if not is_settled or peer.trial is not None or now < peer.next_trial:
+        return ()
+    if any(circuit.slow_since is not None for circuit in peer.circuits.values()):
+        return ()  # it is replaced soon, or was slow for a moment only
+    goodput = _goodput(peer)
+    peer.trial = goodput, goodput / len(peer.circuits)
+    return (min(list(peer.circuits)[1:], key=lambda key: peer.circuits[key].rate),)
+
+
+def _end_trial(peer: _Peer, now: float) -> int:
+    """How many circuits to make again after a trial: one, where the others could not carry it."""
+    if peer.trial is None or now - peer.changed < TRIAL_SECONDS:
+        return 0
+    (before, share), peer.trial = peer.trial, None
+    if before - _goodput(peer) >= share * KEPT_SHARE:
+        peer.next_trial = now + TRIAL_AGAIN_SECONDS
+        return 1
+    peer.quiet_until = now + LEAVE_SECONDS
+    peer.changed = now - TRIAL_AFTER_SECONDS  # the next one may follow at once
+    return 0
 
 
 def _slow(peer: _Peer, now: float) -> tuple[PeerKey, ...]:
