@@ -4,19 +4,32 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from integration.command_line import Cli
 from integration.conftest import StartCli
 from integration.trees import assert_same_tree
 
 MIB = 1 << 20
 
+StartGetter = Callable[..., Cli]
 
-def getter(start_cli: StartCli, source: str, folder: Path, *more: str) -> Cli:
-    return start_cli("get", source, "--dir", str(folder), *more)
+
+@pytest.fixture
+def start_getter(start_cli: StartCli, common_tor: str) -> StartGetter:
+    """Getters share a tor, and have an onion and circuits each."""
+
+    def start(source: str, folder: Path, *more: str) -> Cli:
+        return start_cli("get", source, "--dir", str(folder), *more, tor=common_tor)
+
+    return start
 
 
 def test_a_tracker_is_enough_and_the_seeder_may_leave(
-    start_cli: StartCli, content_tree: Callable[..., Path], tmp_path: Path
+    start_cli: StartCli,
+    start_getter: StartGetter,
+    content_tree: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     content = content_tree(big=2 * MIB)
     torrent = tmp_path / "x.torrent"
@@ -28,36 +41,39 @@ def test_a_tracker_is_enough_and_the_seeder_may_leave(
     folders = [tmp_path / f"get {number}" for number in range(4)]
     sources = [with_tracker_only, str(torrent), with_tracker_only]
     first = [
-        getter(start_cli, source, folder, "--seed")
+        start_getter(source, folder, "--seed")
         for source, folder in zip(sources, folders, strict=False)
     ]
     for one in first:
         one.complete()
         one.wait_event("ready")
     seeder.interrupt()
-    getter(start_cli, with_tracker_only, folders[3]).complete()
+    start_getter(with_tracker_only, folders[3]).complete()
     for folder in folders:
         assert_same_tree(content, folder / content.name)
 
 
 def test_a_link_to_one_getter_is_enough_and_that_one_may_leave_too(
-    start_cli: StartCli, content_tree: Callable[..., Path], tmp_path: Path
+    start_cli: StartCli,
+    start_getter: StartGetter,
+    content_tree: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     """No tracker: the others find each other through the one whose address they were given."""
     content = content_tree(big=4 * MIB)
     folders = [tmp_path / f"get {number}" for number in range(4)]
     seeder = start_cli("seed", str(content))
-    hub = getter(start_cli, seeder.wait_event("ready")["magnet"], folders[0], "--seed")
+    hub = start_getter(seeder.wait_event("ready")["magnet"], folders[0], "--seed")
     hub.complete()
     link_to_hub = hub.wait_event("ready")["magnet"]
     assert link_to_hub.count("x.pe=") == 1
-    others = [getter(start_cli, link_to_hub, folder, "--seed") for folder in folders[1:3]]
+    others = [start_getter(link_to_hub, folder, "--seed") for folder in folders[1:3]]
     for one in others:
         one.complete()
         one.wait_event("ready")
     seeder.interrupt()
     slowly = ("--max-down", "150k", "--circuits", "1")
-    last = getter(start_cli, link_to_hub, folders[3], *slowly)
+    last = start_getter(link_to_hub, folders[3], *slowly)
     last.wait_event("progress", where=lambda event: event["peers"] >= 2)
     hub.interrupt()
     last.complete()
@@ -66,7 +82,7 @@ def test_a_link_to_one_getter_is_enough_and_that_one_may_leave_too(
 
 
 def test_six_get_all_from_a_super_seeder_that_leaves_after_one_copy(
-    start_cli: StartCli, tmp_path: Path, common_tor: str
+    start_cli: StartCli, start_getter: StartGetter, tmp_path: Path
 ) -> None:
     content = tmp_path / "content"
     content.mkdir()
@@ -76,9 +92,7 @@ def test_six_get_all_from_a_super_seeder_that_leaves_after_one_copy(
     seeder = start_cli("seed", str(content), *options)
     link = seeder.wait_event("ready")["magnet"]
     folders = [tmp_path / f"get {number}" for number in range(6)]
-    getters = [
-        start_cli("get", link, "--dir", str(folder), "--seed", tor=common_tor) for folder in folders
-    ]
+    getters = [start_getter(link, folder, "--seed") for folder in folders]
     assert seeder.wait() == 0
     for one in getters:
         one.complete()
