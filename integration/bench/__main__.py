@@ -27,11 +27,11 @@ PARTS: dict[str, tuple[Measure, int, int]] = {
     "onion": (onion_transfer.measure, 200, 50),
     "engine": (engine_transfer.measure, 2000, 500),
     "hashing": (hashing.measure, 4000, 500),
-    "growth": (growth.measure, 60, 10),
+    "growth": (growth.measure, 20, 10),
 }
 """By name: how it is measured, and how much in a whole run and in a quick one: megabytes, and of
 growth seconds."""
-PLOTTED = (100, 50)
+PLOTTED = (60, 20)
 """Megabytes for each point of the plot, in a whole run and in a quick one."""
 
 

@@ -21,7 +21,7 @@ IDLE_PEERS = 80
 """As many as one torrent lets in."""
 MANY_PIECES = 100_000
 MINUTE = 60
-MEGABYTES_A_SECOND = 30
+MEGABYTES_A_SECOND = 75
 """Fetched of the large torrent for each second that idle ones are watched."""
 HELP_MILLISECONDS = 150
 HELP_RUNS = 15

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-NAME = "goodput-by-circuits"
+NAME = "goodput"
 
 
 def draw(measured: Sequence[dict[str, float]], folder: Path) -> None:
