@@ -16,7 +16,7 @@ from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.engine.creation import create_torrent
-from torrent_onion.engine.peer import MAX_ALLOWED_FAST
+from torrent_onion.engine.peer import CHANGES_BURST, CHANGES_PER_SECOND, MAX_ALLOWED_FAST
 from torrent_onion.engine.serving_goals import GRACE_SECONDS
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
@@ -616,6 +616,96 @@ async def test_leaves_of_a_piece_cost_one_read_and_a_peer_has_a_budget(
         other = await stage.meet()
         await other.send(HashRequest(root, 0, 10, 2, 0))
         await other.wait_for(Hashes)
+
+
+@pytest.mark.parametrize(
+    "messages_",
+    [
+        pytest.param([messages.Interested(), messages.NotInterested()], id="interest"),
+        pytest.param([messages.Choke(), messages.Unchoke()], id="choke"),
+        pytest.param([messages.Extended(0, b"d1:mdee")], id="extension handshake"),
+        pytest.param([HashReject(bytes(32), 0, 0, 2, 0)], id="hash reject"),
+    ],
+)
+async def test_who_changes_its_mind_without_end_is_left(
+    network: MemoryNetwork,
+    tmp_path: Path,
+    autojump_clock: trio.testing.MockClock,
+    messages_: list[messages.Message],
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        stranger, patient = await stage.meet(), await stage.meet()
+        for _ in range(CHANGES_BURST // 20):  # as often, over as much time as it takes
+            await patient.send(*messages_ * 20)
+            await trio.sleep(20 * len(messages_) / CHANGES_PER_SECOND)
+        with suppress(trio.BrokenResourceError):
+            for _ in range(CHANGES_BURST + 2):
+                await stranger.send(*messages_)
+        await stranger.wait_closed()
+        while len(stage.seeder.peers) != 1:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_a_request_that_is_cancelled_in_time_is_not_served(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        await stranger.send(messages.Interested())
+        await stranger.wait_for(messages.Unchoke)
+        await stranger.send(
+            messages.Request(0, 0, BLOCK_SIZE),
+            messages.Request(1, 0, BLOCK_SIZE),
+            messages.Cancel(1, 0, BLOCK_SIZE),
+            messages.Request(2, 0, BLOCK_SIZE),
+        )
+        answers: list[Event] = []
+        while len(answers) < 3:
+            answers += [
+                e
+                for e in await stranger.receive()
+                if isinstance(e, messages.Piece | messages.Reject)
+            ]
+        assert messages.Reject(1, 0, BLOCK_SIZE) in answers
+        assert {a.piece for a in answers if isinstance(a, messages.Piece)} == {0, 2}
+        assert stage.seeder.statistics().uploaded == 2 * BLOCK_SIZE
+
+
+async def test_who_is_upload_only_and_of_no_use_to_a_seed_is_left(
+    network: MemoryNetwork, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """BEP 21: a partial seed has not everything, and wants nothing all the same."""
+    async with scene(network, tmp_path) as stage:
+        partial, other = await stage.meet(), await stage.meet()
+        await partial.send(messages.HaveNone())
+        await other.send(messages.HaveNone())
+        partial.wire.send_extension_handshake(ExtensionHandshake(upload_only=True))
+        await partial.flush()
+        began = trio.current_time()
+        await partial.wait_closed()
+        assert trio.current_time() - began < 30
+        assert len(stage.seeder.peers) == 1
+
+
+async def test_a_getter_says_when_it_wants_nothing_more(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        address, listener = network.listen(7)
+        async with open_session(dial=network.dial) as session:
+            spec = TorrentSpec(stage.metainfo, tmp_path)
+            torrent = session.add(spec, listener=listener)
+            stream = await network.dial(address.host, address.port, "stranger")
+            stranger = Stranger(stream, PeerWire(max_pieces=None))
+            stranger.wire.send_handshake(hello(stage.metainfo.info.info_hashes.primary))
+            await stranger.flush()
+            said = await stranger.wait_for(ExtensionHandshake)
+            assert isinstance(said, ExtensionHandshake)
+            assert said.upload_only is None
+            torrent.add_candidates([stage.address], "user")
+            said = await stranger.wait_for(ExtensionHandshake)
+            assert isinstance(said, ExtensionHandshake)
+            assert said.upload_only is True
 
 
 async def test_strangers_leave_room_for_our_own_dials(

@@ -46,6 +46,13 @@ MAX_EARLY_HAVES = 1 << 16
 MAX_ALLOWED_FAST = 64
 """Pieces that we keep in mind as allowed while choked (BEP 6); clients allow about 10."""
 
+CHANGES_BURST = 500
+"""Changes of mind of one peer at once: choked or not, interested or not, extensions, pieces lost,
+answers refused. Each makes us look at all peers."""
+
+CHANGES_PER_SECOND = 50.0
+"""The same in the long run. Clients do it a few times a second when pieces are small."""
+
 MAX_UNASKED_BLOCKS = 4096
 """Blocks of one peer that crossed a cancel or came after we gave up on them."""
 
@@ -84,6 +91,8 @@ class Peer:
         self.payload_received = 0
         self.payload_sent = 0
         self._unasked = 0
+        self._changes_left = float(CHANGES_BURST)
+        self._last_change = 0.0
         self._received = 0  # payload bytes that the torrent has not let us read more for
         self._early: messages.Message | None = None
         self._early_haves: set[int] = set()
@@ -100,6 +109,12 @@ class Peer:
         """The token that joins the connections of one downloader; None if it shows none."""
         said = self.wire.peer_extensions
         return said.stripe if said else None
+
+    @property
+    def wants_nothing(self) -> bool:
+        """The peer has every piece, or says that it wants no more of them (BEP 21)."""
+        said = self.wire.peer_extensions
+        return self.is_seed or (said is not None and said.upload_only is True)
 
     @property
     def knows_trees(self) -> bool:
@@ -284,19 +299,35 @@ class Peer:
         self._early = None
         self._early_haves.clear()
 
-    def _on_choke(self, *_: Any) -> None:
+    def _count_change(self, now: float) -> None:
+        """Bound how often a peer changes its mind, as much as how much it sends.
+
+        Raises:
+            ProtocolError: It does nothing else.
+        """
+        since, self._last_change = self._last_change, now
+        left = self._changes_left + (now - since) * CHANGES_PER_SECOND
+        self._changes_left = min(CHANGES_BURST, left) - 1
+        if self._changes_left < 0:
+            raise ProtocolError("the peer changes its mind without end")
+
+    def _on_choke(self, _: Any, now: float) -> None:
+        self._count_change(now)
         self.peer_choking = True
         self._torrent.downloads.peer_choked_us(self)
 
     def _on_unchoke(self, _: Any, now: float) -> None:
+        self._count_change(now)
         self.peer_choking = False
         self._torrent.downloads.ask(self, now)
 
     def _on_interested(self, _: Any, now: float) -> None:
+        self._count_change(now)
         self.peer_interested = True
         self._torrent.uploads.interest_changed(self, now)
 
     def _on_not_interested(self, _: Any, now: float) -> None:
+        self._count_change(now)
         self.peer_interested = False
         self._torrent.uploads.interest_changed(self, now)
 
@@ -332,7 +363,8 @@ class Peer:
             self.pieces.set(have.piece)
             self._torrent.downloads.peer_has(self, have.piece, now)
 
-    def _on_dont_have(self, lost: extensions.DontHave, _: float) -> None:
+    def _on_dont_have(self, lost: extensions.DontHave, now: float) -> None:
+        self._count_change(now)
         if self.pieces is not None and self.pieces[lost.piece]:
             self.pieces.clear(lost.piece)
             self._torrent.downloads.peer_lost(self, lost.piece)
@@ -373,6 +405,7 @@ class Peer:
             self._torrent.downloads.ask(self, now)
 
     def _on_extension_handshake(self, said: extensions.ExtensionHandshake, now: float) -> None:
+        self._count_change(now)
         if said.metadata_size is not None:
             self._torrent.metadata.peer_offers(self, said.metadata_size, now)
         if said.reqq is not None:
@@ -396,6 +429,7 @@ class Peer:
         self._torrent.metadata.received(self, data, now)
 
     def _on_metadata_reject(self, _: Any, now: float) -> None:
+        self._count_change(now)
         self._torrent.metadata.rejected(self, now)
 
     def _on_hash_request(self, request: HashRequest, _: float) -> None:
@@ -408,6 +442,7 @@ class Peer:
         self._torrent.metadata.hashes_received(self, hashes, now)
 
     def _on_hash_reject(self, reject: HashReject, now: float) -> None:
+        self._count_change(now)
         self._torrent.metadata.hashes_rejected(self, reject, now)
 
     def _reject(self, block: Block) -> None:

@@ -318,6 +318,8 @@ class Torrent:
         self.uploads.goals.seeding_since = trio.current_time()
         for peer in list(self.peers.values()):
             peer.set_interested(False)
+            self._tell_extensions(peer)  # that we want nothing more (BEP 21)
+            peer.wake.ring()
         self._complete.set()
 
     # Peers come and go.
@@ -379,8 +381,8 @@ class Torrent:
         self._cancel_scope.cancel()
 
     def is_useless(self, peer: Peer) -> bool:
-        """Whether neither has anything to give to the other: both are seeds."""
-        return self._have is not None and self._have.is_full and peer.is_seed
+        """Whether neither wants anything of the other: seeds, or upload-only otherwise (BEP 21)."""
+        return self.state is TorrentState.SEEDING and peer.wants_nothing
 
     async def _wait(self, event: trio.Event) -> None:
         """Wait for an event of this torrent, or for its end."""
