@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from integration.bench import engine_transfer, growth, hashing, onion_transfer
+from integration.bench import engine_transfer, growth, hashing, onion_transfer, swarm
 from integration.bench.figures import Row, print_row, print_rows, write_json
 
 IN_MEMORY = Path("/dev/shm")
@@ -25,6 +25,7 @@ Measure = Callable[[Path, int, int], Iterator[Row]]
 
 PARTS: dict[str, tuple[Measure, int, int]] = {
     "onion": (onion_transfer.measure, 200, 50),
+    "swarm": (swarm.measure, 50, 20),
     "engine": (engine_transfer.measure, 2000, 500),
     "hashing": (hashing.measure, 4000, 500),
     "growth": (growth.measure, 20, 10),

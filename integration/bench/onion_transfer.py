@@ -80,7 +80,7 @@ class Network:
 def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
     """Yield the rows with an onion, and the one with an exit."""
     with ExitStack() as stack:
-        network = _bring_up(stack, folder, megabytes)
+        network = bring_up(stack, folder, megabytes)
         takes: dict[str, Callable[[], float]] = {
             "ours": lambda: network.ours(DEFAULT),
             "raw": lambda: network.raw(DEFAULT),
@@ -101,7 +101,7 @@ def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
 def measure_by_circuits(folder: Path, megabytes: int, runs: int) -> list[dict[str, float]]:
     """Goodput of ours and of bare sockets, by the number of circuits."""
     with ExitStack() as stack:
-        network = _bring_up(stack, folder, megabytes)
+        network = bring_up(stack, folder, megabytes)
         return [
             {
                 "circuits": count,
@@ -112,7 +112,8 @@ def measure_by_circuits(folder: Path, megabytes: int, runs: int) -> list[dict[st
         ]
 
 
-def _bring_up(stack: ExitStack, folder: Path, megabytes: int) -> Network:
+def bring_up(stack: ExitStack, folder: Path, megabytes: int) -> Network:
+    """Start everything; ``stack`` ends it."""
     content = make_content(folder / "onion.bin", megabytes * MEGABYTE)
     stack.callback(content.unlink)
     torrent = make_torrent(content, folder / "onion.torrent")

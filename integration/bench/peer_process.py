@@ -2,6 +2,9 @@
 
     seed TORRENT FILE unix|tcp       serve a file; prints where as a line of JSON
     get TORRENT FOLDER PEER VIA N    fetch over N circuits; prints seconds and what they cost
+    swarm-get TORRENT FOLDER PEER VIA    the same, and let others in: prints where, reads its own
+                                     onion from stdin, says so, waits for another line, fetches
+                                     and says so, and serves until it is ended
     libtorrent-seed TORRENT FOLDER
     libtorrent-get TORRENT FOLDER PEER [SOCKS PORT]
     raw-serve                        send zeros to everybody
@@ -79,6 +82,28 @@ async def get(torrent: str, folder: str, peer: str, via: str, circuits: str) -> 
         began, used = time.monotonic(), cpu_time()
         await session.add(spec).wait_complete()
         say_measured(time.monotonic() - began, cpu_time() - used)
+
+
+async def swarm_get(torrent: str, folder: str, peer: str, via: str) -> None:
+    streams = LiveStreams()
+    async with listen_loopback(streams) as listener, open_session(dial=dial_tor(via)) as session:
+        say(target=listener.target)
+        spec = TorrentSpec(
+            read_torrent(torrent),
+            folder=Path(folder),
+            peers=(PeerAddress.parse(peer),),
+            own_address=PeerAddress.parse(await next_line()),
+        )
+        say(ready=True)
+        await next_line()
+        await session.add(spec, listener=listener).wait_complete()
+        say(done=True)
+        await trio.sleep_forever()
+
+
+async def next_line() -> str:
+    line: str = await trio.to_thread.run_sync(sys.stdin.readline)
+    return line.strip()
 
 
 def read_torrent(path: str) -> Metainfo:
@@ -163,6 +188,8 @@ def main() -> None:
             trio.run(seed, torrent, file, kind)
         case "get", torrent, folder, peer, via, circuits:
             trio.run(get, torrent, folder, peer, via, circuits)
+        case "swarm-get", torrent, folder, peer, via:
+            trio.run(swarm_get, torrent, folder, peer, via)
         case "libtorrent-seed", torrent, folder:
             libtorrent_seed(torrent, folder)
         case "libtorrent-get", torrent, folder, peer, *socks_port:

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def run_peer(*arguments: str | Path | int) -> dict[str, Any]:
 
 def run_process(program: str, *arguments: str | Path | int) -> dict[str, Any]:
     """Run a module to its end; return what its last line says."""
-    command = _command(program, arguments)
+    command = process_command(program, arguments)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -36,7 +36,7 @@ def serving_peer(*arguments: str | Path | int) -> AbstractContextManager[tuple[i
 def serving_process(program: str, *arguments: str | Path | int) -> Iterator[tuple[int, str]]:
     """The same with another module."""
     with subprocess.Popen(
-        _command(program, arguments), stdout=subprocess.PIPE, text=True, cwd=ROOT
+        process_command(program, arguments), stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         assert process.stdout is not None
         try:
@@ -59,5 +59,6 @@ def make_content(path: Path, size: int) -> Path:
     return path
 
 
-def _command(program: str, arguments: tuple[str | Path | int, ...]) -> list[str]:
+def process_command(program: str, arguments: Sequence[str | Path | int]) -> list[str]:
+    """How a module is run in a process of its own."""
     return [sys.executable, "-m", program, *map(str, arguments)]

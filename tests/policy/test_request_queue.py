@@ -197,7 +197,7 @@ def test_after_a_long_pause_it_begins_again() -> None:
     queue = RequestQueue()
     link = Link(queue, constant(4e6), constant(1.0))
     link.run(30)
-    for block in list(queue._sent):
+    for block in [Block(*key) for key in queue._sent]:
         queue.request_gone(block)
     assert queue.room(40) > FIRST_BLOCKS
     assert queue.room(30 + SNUB_SECONDS + 2) == FIRST_BLOCKS

@@ -18,6 +18,7 @@ from torrent_onion.engine.identical_files import IdenticalPieces
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.selection import wanted_pieces
 from torrent_onion.errors import ProtocolError
+from torrent_onion.policy.picker_peer import BlockKey
 from torrent_onion.policy.piece_board import NORMAL_PRIORITY
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
@@ -188,22 +189,29 @@ class Downloads:
             return
         allowed = peer.allowed_fast if peer.peer_choking else None
         peer.request(picker.pick(peer.key, room, allowed=allowed), now)
+        if picker.is_endgame:  # what is here already need not be sent by others
+            self._torrent.beat.skip()
+
+    @property
+    def is_endgame(self) -> bool:
+        """Whether the last blocks are asked of several peers, so that each had better be read."""
+        return self._picker is not None and self._picker.is_endgame
 
     def block_received(self, peer: Peer, piece: messages.Piece, now: float) -> None:
-        """Payload came in.
+        """A block came in.
 
         Raises:
             ProtocolError: Nobody asked for it.
         """
-        self._torrent.traffic.came_in(len(piece.block), now)
         if self._picker is None or not peer.in_picker:
             raise ProtocolError("the peer sent a block before it was asked for any")
-        block = Block(piece.piece, piece.begin, len(piece.block))
+        index, begin, data = piece
         try:
-            received = self._picker.block_received(peer.key, piece.piece, piece.begin, piece.block)
+            received = self._picker.block_received(peer.key, index, begin, data)
         except UnaskedBlock:
             peer.unasked_block()
             return
+        block = (index, begin, len(data))
         peer.requests.block_arrived(block, now)
         self._take_block(block, received, now)
 
@@ -221,12 +229,12 @@ class Downloads:
         await self.complete_pieces.wait_room()
         await take_from_all(self._torrent.download_limits, size)
 
-    def _take_block(self, block: Block, received: Received, now: float) -> None:
+    def _take_block(self, block: BlockKey, received: Received, now: float) -> None:
         """Do what a block brought about."""
         if not received.duplicate:
             self._torrent.traffic.last_block = now
         for key in received.cancel:
-            self._cancel_request(key, block)
+            self._cancel_request(key, Block(*block))
         if received.complete is not None:
             self.complete_pieces.add(received.complete)
 

@@ -14,6 +14,7 @@ from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.bandwidth import take_from_all
+from torrent_onion.engine.beat import BEAT_SECONDS
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.piece_download import PeerKey
@@ -33,6 +34,9 @@ MAX_UPLOAD_QUEUE = extensions.REQQ + 64
 
 MAX_METADATA_REQUESTS = 256
 """Requests of one peer for metadata that wait for an answer of 16 KiB; clients keep a few."""
+
+FAST_RATE = 16e6
+"""Bytes a second from which on a connection is read as its bytes come: none over Tor is."""
 
 MAX_QUEUED = 4 << 20
 """Bytes that wait to be sent to a peer before we read no more from it: answers to its requests."""
@@ -148,10 +152,17 @@ class Peer:
             handler(self, event, now)
 
     async def ready_for_more(self) -> None:
-        """Wait while the torrent has too much in hand already, or has had enough a second."""
+        """Wait while the torrent has too much in hand already, or has had enough a second.
+
+        Who is neither fast nor near is read on the torrent's beat.
+        """
         while self.wire.bytes_queued > MAX_QUEUED:
             await self._drained.wait()
         await self._torrent.downloads.complete_pieces.wait_room()
+        requests = self.requests
+        is_slow = requests.rate < FAST_RATE and requests.round_trip > BEAT_SECONDS
+        if is_slow and requests.outstanding and not self._torrent.downloads.is_endgame:
+            await self._torrent.beat.wait()
         received, self._received = self._received, 0
         await take_from_all(self._torrent.download_limits, received)
 
@@ -161,7 +172,10 @@ class Peer:
             await self._drained.wait()
 
     def batch_done(self, now: float) -> None:
-        """All that one read brought is handled: ask for as much again."""
+        """All that one read brought is handled: count it, and ask for as much again."""
+        if self._received:
+            self.download_meter.add(now, self._received)
+            self._torrent.traffic.came_in(self._received, now)
         self._torrent.downloads.ask(self, now)
         if self.wire.bytes_queued:
             self.wake.ring()
@@ -181,8 +195,7 @@ class Peer:
     def request(self, blocks: Sequence[Block], now: float) -> None:
         """Ask for blocks."""
         if blocks:
-            for block in blocks:
-                self.requests.request_sent(block, now)
+            self.requests.requests_sent(blocks, now)
             self.wire.send_requests(blocks)
             self.wake.ring()
 
@@ -389,9 +402,8 @@ class Peer:
             self._reject(block)
 
     def _on_block(self, piece: messages.Piece, now: float) -> None:
-        self.download_meter.add(now, len(piece.block))
-        self.payload_received += len(piece.block)
         self._received += len(piece.block)
+        self.payload_received += len(piece.block)
         self._torrent.downloads.block_received(self, piece, now)
 
     def _on_reject(self, reject: messages.Reject, _: float) -> None:

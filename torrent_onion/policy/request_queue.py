@@ -16,10 +16,12 @@ the rate grows with it, at the start and whenever a circuit gets faster. A stall
 minute with nothing to ask for makes it begin again.
 """
 
+from collections.abc import Iterable
 from math import inf
 from typing import Final
 
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
+from torrent_onion.policy.picker_peer import BlockKey
 
 DEFAULT_LIMIT: Final = 2000
 """Blocks (31 MiB) outstanding at one peer at most: 10 MB/s over a round trip of 3 s."""
@@ -49,6 +51,9 @@ _LEAST_INTERVAL: Final = 0.001
 """Seconds: keeps rates finite between two processes of one machine."""
 
 
+_Stamp = tuple[float, int, float]
+
+
 class RequestQueue:
     """The requests outstanding at one peer, and how many there should be.
 
@@ -62,7 +67,10 @@ class RequestQueue:
         self._limit = DEFAULT_LIMIT
         self.set_limit(limit)
         # For each request: when it was sent, how many blocks had come by then, and when the last.
-        self._sent: dict[Block, tuple[float, int, float]] = {}
+        self._sent: dict[BlockKey, _Stamp] = {}
+        # The newest block's stamp and when it came, until they are measured: of the blocks with one
+        # stamp that come at one moment the last one says most.
+        self._unmeasured: tuple[_Stamp, float] | None = None
         self._delivered = 0
         self._delivered_at = 0.0
         self._is_snubbed = False
@@ -84,16 +92,19 @@ class RequestQueue:
     @property
     def rate(self) -> float:
         """The peer's rate in bytes a second: the best of the last 10 to 20 s or more."""
+        self._measure()
         return max(self._rate, self._rate_before) * BLOCK_SIZE
 
     @property
     def round_trip(self) -> float:
         """Seconds from a request to its block when nothing waits before it; 0 if not known yet."""
+        self._measure()
         trip = min(self._trip, self._trip_before)
         return 0.0 if trip == inf else trip
 
     def room(self, now: float) -> int:
         """Return how many more blocks to ask for now."""
+        self._measure()
         if not self._sent and now - self._delivered_at > SNUB_SECONDS:
             self._forget()
         if self._is_draining and len(self._sent) < self._target():
@@ -102,17 +113,26 @@ class RequestQueue:
 
     def request_sent(self, block: Block, now: float) -> None:
         """Note a request."""
+        self.requests_sent((block,), now)
+
+    def requests_sent(self, blocks: Iterable[Block], now: float) -> None:
+        """Note requests that are sent together."""
+        self._measure()
         if not self._sent:
             self._delivered_at = now  # it was idle: the time before says nothing about its rate
-        self._sent[block] = (now, self._delivered, self._delivered_at)
+        stamp = (now, self._delivered, self._delivered_at)
+        for block in blocks:
+            self._sent[block] = stamp
 
-    def block_arrived(self, block: Block, now: float) -> None:
+    def block_arrived(self, block: BlockKey, now: float) -> None:
         """Note a block, asked for or not (it may be late)."""
+        stamp = self._sent.pop(block, None)
+        if self._unmeasured is not None and self._unmeasured != (stamp, now):
+            self._measure()
         self._delivered += 1
         self._is_snubbed = False
-        sent = self._sent.pop(block, None)
-        if sent is not None:
-            self._measure(now, *sent)
+        if stamp is not None:
+            self._unmeasured = stamp, now
         self._delivered_at = now
 
     def request_gone(self, block: Block) -> None:
@@ -128,13 +148,13 @@ class RequestQueue:
         """
         if self._sent and now - self._delivered_at >= SNUB_SECONDS:
             self._is_snubbed = True
-            return list(self._sent)
+            return [Block(*block) for block in self._sent]
         skipped = _SKIPPED_QUEUES * max(self._target(), len(self._sent))
         overdue = []
         for block, (sent_at, delivered, _) in self._sent.items():
             if now - sent_at < SNUB_SECONDS or self._delivered - delivered < skipped:
                 break
-            overdue.append(block)
+            overdue.append(Block(*block))
         return overdue
 
     def _target(self) -> int:
@@ -149,7 +169,11 @@ class RequestQueue:
             seconds = min(TRIPS * self.round_trip + SLACK, MAX_SECONDS)
         return min(max(int(rate * seconds), MIN_BLOCKS), self._limit)
 
-    def _measure(self, now: float, sent_at: float, delivered: int, delivered_at: float) -> None:
+    def _measure(self) -> None:
+        """Learn from the newest block, unless that is done."""
+        if self._unmeasured is None:
+            return
+        ((sent_at, delivered, delivered_at), now), self._unmeasured = self._unmeasured, None
         trip = now - sent_at
         rate = (self._delivered - delivered) / max(now - delivered_at, _LEAST_INTERVAL)
         trips = _MEASURE_TRIPS * min(self.round_trip, _LONGEST_TRIP)

@@ -138,9 +138,8 @@ class Request:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One block of a piece.
+class Piece(NamedTuple):
+    """One block of a piece; a tuple, for there is one for every 16 KiB.
 
     Attributes:
         piece: index of the piece.
@@ -271,6 +270,9 @@ _PIECE_HEADER = struct.Struct(">IBII")
 pack_piece_header = _PIECE_HEADER.pack
 unpack_header = _PIECE_HEADER.unpack_from
 """Length, id, piece, begin, of any message; the last two mean something only where it has them."""
+
+unpack_request_length = _INDEX.unpack_from
+"""The last four bytes of a request."""
 
 PIECE_EXTRA = 1 + PIECE_FIELDS_SIZE
 """Bytes that a piece message's length counts besides the block."""
