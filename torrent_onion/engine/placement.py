@@ -5,6 +5,7 @@ final name by a rename when every byte of it is verified. So a final name always
 """
 
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -107,6 +108,42 @@ def _without_virtual_files(
     )
 
 
+def look_for_folder(path: Path) -> bool:
+    """Whether there is such a folder. Blocks.
+
+    Raises:
+        StorageError: Something else has the name, or it cannot be looked at.
+    """
+    return _is_there(path, stat.S_IFDIR)
+
+
+def look_for_file(path: Path) -> bool:
+    """Whether there is such a file. Blocks.
+
+    Raises:
+        StorageError: Something else has the name, or it cannot be looked at.
+    """
+    return _is_there(path, stat.S_IFREG)
+
+
+_KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link"}
+
+
+def _is_there(path: Path, kind: int) -> bool:
+    with disk_errors(path):
+        try:
+            found = stat.S_IFMT(path.lstat().st_mode)
+        except FileNotFoundError:
+            return False
+    if found != kind:
+        what = _KINDS.get(found, "neither a file nor a folder")
+        raise StorageError(
+            f"{path} exists already and is {what}. "
+            "Move it away, or choose another folder with --dir."
+        )
+    return True
+
+
 def rename_new(disk: Disk, old: Path, new: Path) -> None:
     """Rename a file or a folder, never over something that is there; blocks.
 
@@ -116,6 +153,9 @@ def rename_new(disk: Disk, old: Path, new: Path) -> None:
     Raises:
         StorageError: The new name is taken, or the disk refused.
     """
+    # A rename replaces no folder but an empty one. It would replace a file that comes in between
+    # this look and the next call: linking and unlinking would not, but leaves both names where the
+    # process is killed, and many disks have no hard links; renameat2() is out of Python's reach.
     if os.path.lexists(new):
         raise StorageError(f"{new} appeared while it was being fetched. The data is in {old}.")
     with disk_errors(new):

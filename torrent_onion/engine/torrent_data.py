@@ -18,7 +18,13 @@ from torrent_onion.engine.disk import DISK, Disk, sync_folder
 from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.identical_files import copy_from, copy_within
-from torrent_onion.engine.placement import Placement, place_download, place_shared
+from torrent_onion.engine.placement import (
+    Placement,
+    look_for_file,
+    look_for_folder,
+    place_download,
+    place_shared,
+)
 from torrent_onion.engine.resume import (
     UNKNOWN_STAMP,
     FileStamp,
@@ -200,11 +206,10 @@ class TorrentData:
 
     def _look(self) -> tuple[Placement, frozenset[int]]:
         """Which files have their final names already; all others are, or will be, partial."""
-        finished = frozenset(
-            file
-            for file, name in enumerate(self._final.names)
-            if name is not None and os.path.lexists(self._final.root / name)
-        )
+        kept = [file for file, name in enumerate(self._final.names) if name is not None]
+        for folder in sorted(self._final.folders(kept) - {self._final.root}):
+            look_for_folder(folder)
+        finished = frozenset(file for file in kept if look_for_file(self._final.file(file)))
         names = tuple(
             final if file in finished else partial
             for file, (final, partial) in enumerate(
