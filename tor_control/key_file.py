@@ -1,21 +1,27 @@
 """A lasting onion address: its key and its port in a file that only its owner can read.
 
-Three rules:
+Four rules:
 
 - Whoever reads the file is the onion service, so it is made with mode 0600, and a file that others
   may read or write is refused: it may have been read already.
 - A file that is there is never written to. What cannot be understood is refused, not replaced.
 - The port belongs to the address: links name both, so both must last.
+- One process uses it at a time: of two that publish the same onion, one is not reached by anybody.
 
 The format is ours, five lines of text. Tor's own (``hs_ed25519_secret_key``) holds the expanded key
 only, from which the seed that PyNaCl signs with cannot be had.
 """
 
+import errno
+import fcntl
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tor_control.errors import TorError
 from tor_control.onion_address import OnionKey
@@ -25,6 +31,8 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MAX_SIZE = 1024
 """Bytes; ours have about 250."""
 _MAX_PORT = 65535
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
+"""What network file systems answer that cannot lock a file, or not one that is read only."""
 _FORM = re.compile(
     rb"torrent-onion key 1\n(?:#[^\n]*\n)*seed ([0-9a-f]{64})\nport ([1-9][0-9]{0,4})\n"
 )
@@ -49,8 +57,11 @@ class LastingAddress:
     port: int
 
 
-def read_or_create(path: Path, seed: bytes, port: int) -> LastingAddress:
-    """Read a lasting address, or make one if there is no such file.
+@contextmanager
+def hold_or_create(path: Path, seed: bytes, port: int) -> Iterator[LastingAddress]:
+    """Read a lasting address, or make one if there is no such file, and keep it for the block.
+
+    No other process gets it meanwhile. When this one dies, the kernel lets go of it.
 
     Args:
         path: The file.
@@ -58,40 +69,65 @@ def read_or_create(path: Path, seed: bytes, port: int) -> LastingAddress:
         port: The virtual port of a new address; that of an old one is in its file.
 
     Raises:
-        KeyFileUnusable: It is broken, others may read it, or it cannot be read or made.
+        KeyFileUnusable: It is broken, in use, others may read it, or it cannot be read or made.
     """
+    file = None
     try:
         try:
-            return _read(path)
+            file = _open(path)
         except FileNotFoundError:
-            return _create(path, LastingAddress(OnionKey.from_seed(seed), port))
-    except OSError as error:
-        raise KeyFileUnusable(
-            f"The key file {path} cannot be used ({error.strerror}); check its folder and "
-            "permissions."
-        ) from error
+            _create(path, LastingAddress(OnionKey.from_seed(seed), port))
+            file = _open(path)
+        address = _read(path, file)
+        _lock(path, file)
+    except BaseException as error:
+        if file is not None:
+            file.close()
+        if isinstance(error, OSError):
+            raise KeyFileUnusable(
+                f"The key file {path} cannot be used ({error.strerror}); check its folder and "
+                "permissions."
+            ) from error
+        raise
+    with file:
+        yield address
 
 
-def _read(path: Path) -> LastingAddress:
+def _open(path: Path) -> BinaryIO:
     # Not blocking: the name may be that of a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise KeyFileUnusable(f"{path} is no key file; name another one.")
-        if mode & _OTHERS:
-            raise KeyFileUnusable(
-                f"Others may read the key file {path}; run `chmod 600` on it if nobody has, or "
-                "name a new one."
-            )
-        match = _FORM.fullmatch(file.read(_MAX_SIZE))
+    return os.fdopen(descriptor, "rb")
+
+
+def _read(path: Path, file: BinaryIO) -> LastingAddress:
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        raise KeyFileUnusable(f"{path} is no key file; name another one.")
+    if mode & _OTHERS:
+        raise KeyFileUnusable(
+            f"Others may read the key file {path}; run `chmod 600` on it if nobody has, or "
+            "name a new one."
+        )
+    match = _FORM.fullmatch(file.read(_MAX_SIZE))
     port = int(match[2]) if match else 0
     if match is None or port > _MAX_PORT:
         raise KeyFileUnusable(f"{path} is no key file, or is broken; name another one.")
     return LastingAddress(OnionKey.from_seed(bytes.fromhex(match[1].decode())), port)
 
 
-def _create(path: Path, address: LastingAddress) -> LastingAddress:
+def _lock(path: Path, file: BinaryIO) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise KeyFileUnusable(
+            f"{path} is in use by another torrent-onion; name another key."
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _create(path: Path, address: LastingAddress) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -101,7 +137,6 @@ def _create(path: Path, address: LastingAddress) -> LastingAddress:
     except BaseException:
         path.unlink()  # half a key would be refused from now on
         raise
-    return address
 
 
 def _text(address: LastingAddress) -> bytes:

@@ -181,6 +181,18 @@ class TestFiles:
             await track(files, TorConfig(state=Path()), JsonUi(StringIO(), StringIO()))
         assert tor.onions == []
 
+    async def test_a_key_that_another_tracker_uses_is_refused_before_tor_is_opened(
+        self, tor: FakeTor, tmp_path: Path, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        del autojump_clock
+        files = TrackerFiles(key=tmp_path / "key")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_for, 10, files, JsonUi(StringIO(), StringIO()))
+            await trio.sleep(1)
+            with pytest.raises(LocalError, match="in use by another torrent-onion"):
+                await run_for(1, files, JsonUi(StringIO(), StringIO()))
+        assert len(tor.onions) == 1
+
     async def test_a_database_is_made(
         self, tor: FakeTor, tmp_path: Path, autojump_clock: trio.testing.MockClock
     ) -> None:

@@ -1,10 +1,12 @@
+import errno
+import fcntl
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from tor_control.key_file import KeyFileUnusable, LastingAddress, read_or_create
+from tor_control.key_file import KeyFileUnusable, LastingAddress, hold_or_create
 from tor_control.onion_address import OnionKey
 
 SEED = bytes(range(32))
@@ -25,13 +27,14 @@ def written(folder: Path, text: str | bytes, mode: int = 0o600) -> Path:
     return path
 
 
-def read(path: Path) -> LastingAddress:
-    return read_or_create(path, b"z" * 32, 80)
+def read(path: Path, seed: bytes = b"z" * 32, port: int = 80) -> LastingAddress:
+    with hold_or_create(path, seed, port) as address:
+        return address
 
 
 def test_a_new_address_is_made_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    assert read_or_create(path, SEED, 12345) == ADDRESS
+    assert read(path, SEED, 12345) == ADDRESS
     assert path.read_text() == TEXT
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert read(path) == ADDRESS
@@ -119,6 +122,36 @@ def test_half_a_file_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_seed_is_in_no_repr(tmp_path: Path) -> None:
-    address = read_or_create(tmp_path / "key", SEED, 80)
+    address = read(tmp_path / "key", SEED)
     assert SEED.hex() not in repr(address)
     assert repr(SEED) not in repr(address)
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600])
+def test_only_one_uses_it_at_a_time(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path, TEXT, mode)
+    with hold_or_create(path, SEED, 80), pytest.raises(KeyFileUnusable) as caught:
+        read(path)
+    assert str(caught.value) == f"{path} is in use by another torrent-onion; name another key."
+    with pytest.raises(ZeroDivisionError), hold_or_create(path, SEED, 80):
+        raise ZeroDivisionError
+    assert read(path) == ADDRESS
+    assert path.read_text() == TEXT
+
+
+def test_a_new_one_is_held_too(tmp_path: Path) -> None:
+    with (
+        hold_or_create(tmp_path / "key", SEED, 80),
+        pytest.raises(KeyFileUnusable, match="in use"),
+    ):
+        read(tmp_path / "key")
+
+
+def test_a_disk_that_cannot_lock_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    assert read(tmp_path / "key", SEED, 12345) == ADDRESS

@@ -57,19 +57,19 @@ async def seed(contents: Sequence[Content], sharing: Sharing, config: TorConfig,
         LocalError: The path cannot be read, or changed while it was shared.
         SeveralFailed: One of several could not be shared.
     """
-    lasting = open_key(sharing.key, random_port(SystemRandom())) if sharing.key else None
     uis = parts_of(ui, [content.path.name for content in contents])
     in_turn = trio.Lock()  # two that read the disk at once are slower than one after the other
-    async with trio.open_nursery() as nursery:
-        hashed = [_Hashed(content, is_alone=len(contents) == 1) for content in contents]
-        for one, part in zip(hashed, uis, strict=True):
-            nursery.start_soon(one.make, in_turn, part)
-        async with (
-            open_tor_for(config, ui) as tor,
-            open_session(dial=tor.dial, settings=settings(sharing.limits)) as session,
-        ):
-            serving = _Serving(tor, session, sharing, lasting)
-            await run_each([partial(serving.serve, one) for one in hashed], uis)
+    with open_key(sharing.key, random_port(SystemRandom())) as lasting:
+        async with trio.open_nursery() as nursery:
+            hashed = [_Hashed(content, is_alone=len(contents) == 1) for content in contents]
+            for one, part in zip(hashed, uis, strict=True):
+                nursery.start_soon(one.make, in_turn, part)
+            async with (
+                open_tor_for(config, ui) as tor,
+                open_session(dial=tor.dial, settings=settings(sharing.limits)) as session,
+            ):
+                serving = _Serving(tor, session, sharing, lasting)
+                await run_each([partial(serving.serve, one) for one in hashed], uis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,19 +67,19 @@ async def track(files: TrackerFiles, config: TorConfig, ui: Ui) -> None:
         LocalError: A file cannot be used.
     """
     allowed = read_allow_list(files.allow) if files.allow else None
-    lasting = open_key(files.key, PORT) if files.key else None
-    port = lasting.port if lasting else PORT
-    key = lasting.key if lasting else None
     registry = SwarmRegistry(allowed, keep_changes=files.database is not None)
-    async with (
-        open_tor_for(config, ui) as tor,
-        _open_memory(files.database, registry) as database,  # strangers' bytes: guarded by now
-        tor.publish(key=key, port=port, limits=LIMITS) as onion,
-    ):
-        url = announce_url(onion.address, onion.port)
-        async with open_tracker(url, onion.listener, registry, database=database) as tracker:
-            announce_ready(ui, url)
-            await report(tracker, ui)
+    with open_key(files.key, PORT) as lasting:
+        port = lasting.port if lasting else PORT
+        key = lasting.key if lasting else None
+        async with (
+            open_tor_for(config, ui) as tor,
+            _open_memory(files.database, registry) as database,  # strangers' bytes: guarded by now
+            tor.publish(key=key, port=port, limits=LIMITS) as onion,
+        ):
+            url = announce_url(onion.address, onion.port)
+            async with open_tracker(url, onion.listener, registry, database=database) as tracker:
+                announce_ready(ui, url)
+                await report(tracker, ui)
 
 
 @asynccontextmanager
