@@ -24,7 +24,7 @@ SMALL_FILES_SHARE = 2
 
 
 def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
-    """Measure; all pieces are as long as ``create`` chooses, the others' too."""
+    """Measure; all pieces are as long as ``create`` chooses, unless a title says otherwise."""
     content = make_content(folder / "hashed.bin", megabytes * MEGABYTE)
     yield from _measure_one(content, megabytes, runs)
     content.unlink()
@@ -34,8 +34,10 @@ def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
         path = small / f"{number // 1000}" / f"{number}"
         path.parent.mkdir(parents=True, exist_ok=True)
         make_content(path, SMALL_FILE)
+    title = f"create hybrid, {count} files of 100 KB"
     piece = choose_piece_length([SMALL_FILE] * count, TorrentFormat.HYBRID)
-    yield _hybrid(f"create hybrid, {count} files of 100 KB", small, piece, runs)
+    yield _hybrid(f"{title}, pieces as each chooses", small, piece, runs, theirs=0)
+    yield _hybrid(f"{title}, pieces of {piece >> 10} KiB", small, piece, runs)
     shutil.rmtree(small)
 
 
@@ -63,13 +65,15 @@ def _measure_one(content: Path, megabytes: int, runs: int) -> Iterator[Row]:
     yield Row(f"verify {megabytes} MB", "libtorrent's check", "1/s", ours, theirs, 1.0)
 
 
-def _hybrid(title: str, content: Path, piece: int, runs: int) -> Row:
-    ours, theirs = _in_turn(
+def _hybrid(title: str, content: Path, piece: int, runs: int, theirs: int | None = None) -> Row:
+    """Create beside libtorrent, with its own pieces where ``theirs`` is given; 0: as it chooses."""
+    their_piece = piece if theirs is None else theirs
+    rates = _in_turn(
         lambda: _timed(lambda: _create(content, TorrentFormat.HYBRID, piece)),
-        lambda: _timed(lambda: _libtorrent_create(content, piece)),
+        lambda: _timed(lambda: _libtorrent_create(content, their_piece)),
         runs,
     )
-    return Row(title, "libtorrent set_piece_hashes", "1/s", ours, theirs, 1.3)
+    return Row(title, "libtorrent set_piece_hashes", "1/s", *rates, 1.3)
 
 
 def _in_turn(
