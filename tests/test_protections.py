@@ -150,7 +150,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "DHT port: the message",
-        "torrent_onion/protocol/messages.py",
+        "torrent_onion/protocol/message_codec.py",
         '            raise ValueError("a port message is never sent: there is no DHT node here")',
         "            return _PORT.pack(message.port)",
         "tests/protocol/test_messages.py",

@@ -35,6 +35,7 @@ from torrent_onion.protocol.extensions import (
 )
 from torrent_onion.protocol.handshake import Handshake
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
+from torrent_onion.protocol.message_codec import encode_message
 from torrent_onion.protocol.peer_wire import Event, PeerWire
 
 PIECE = 2 * BLOCK_SIZE
@@ -151,9 +152,9 @@ async def test_pieces_that_are_told_at_once_later_are_added(
         stranger = await stage.meet()
         await stranger.send(messages.HaveNone(), messages.Have(0))
         (peer,) = stage.seeder.peers.values()
-        await stranger.send_raw(messages.encode_message(messages.BitfieldMessage(b"\x60")))
+        await stranger.send_raw(encode_message(messages.BitfieldMessage(b"\x60")))
         await until(lambda: peer.pieces is not None and [*peer.pieces.indices()] == [0, 1, 2])
-        await stranger.send_raw(messages.encode_message(messages.HaveAll()))
+        await stranger.send_raw(encode_message(messages.HaveAll()))
         await until(lambda: peer.is_seed)
 
 

@@ -5,7 +5,8 @@ from nacl.signing import SigningKey
 
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.protocol.handshake import Handshake
-from torrent_onion.protocol.messages import BitfieldMessage, encode_message
+from torrent_onion.protocol.message_codec import encode_message
+from torrent_onion.protocol.messages import BitfieldMessage
 from torrent_onion.protocol.peer_wire import PeerWire
 
 

@@ -10,7 +10,8 @@ from torrent_onion.protocol.hash_messages import (
     HashReject,
     HashRequest,
 )
-from torrent_onion.protocol.messages import Message, check_size, decode_message, encode_message
+from torrent_onion.protocol.message_codec import check_size, decode_message, encode_message
+from torrent_onion.protocol.messages import Message
 
 FIELDS = "52" * 32 + "00000001 00000200 00000002 00000003"
 ROOT = b"R" * 32

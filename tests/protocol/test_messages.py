@@ -6,10 +6,16 @@ from hypothesis import strategies as st
 
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.errors import ProtocolError
-from torrent_onion.protocol.messages import (
+from torrent_onion.protocol.message_codec import (
     FORMS,
     MAX_LENGTH,
     MAX_UNKNOWN,
+    check_size,
+    decode_message,
+    encode_message,
+    encode_requests,
+)
+from torrent_onion.protocol.messages import (
     MESSAGE_IDS,
     AllowedFast,
     BitfieldMessage,
@@ -30,10 +36,6 @@ from torrent_onion.protocol.messages import (
     Request,
     Suggest,
     Unchoke,
-    check_size,
-    decode_message,
-    encode_message,
-    encode_requests,
 )
 
 GOLDEN: list[tuple[Message, str]] = [

@@ -19,6 +19,7 @@ from torrent_onion.protocol.extensions import (
 )
 from torrent_onion.protocol.handshake import Handshake
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
+from torrent_onion.protocol.message_codec import encode_message
 from torrent_onion.protocol.messages import (
     AllowedFast,
     BitfieldMessage,
@@ -37,7 +38,6 @@ from torrent_onion.protocol.messages import (
     Request,
     Suggest,
     Unchoke,
-    encode_message,
 )
 from torrent_onion.protocol.onion_pex import OnionPex
 from torrent_onion.protocol.peer_wire import Event, PeerWire

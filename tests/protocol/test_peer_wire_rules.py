@@ -16,8 +16,8 @@ from torrent_onion.protocol.extensions import (
     MetadataRequest,
 )
 from torrent_onion.protocol.handshake import Handshake
+from torrent_onion.protocol.message_codec import MAX_LENGTH, encode_message
 from torrent_onion.protocol.messages import (
-    MAX_LENGTH,
     MAX_PIECES,
     AllowedFast,
     BitfieldMessage,
@@ -34,7 +34,6 @@ from torrent_onion.protocol.messages import (
     Request,
     Suggest,
     Unchoke,
-    encode_message,
 )
 from torrent_onion.protocol.onion_pex import OnionPex
 from torrent_onion.protocol.peer_wire import Event, PeerWire

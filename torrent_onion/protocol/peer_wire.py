@@ -36,23 +36,12 @@ from torrent_onion.protocol.extensions import (
     decode_extended,
 )
 from torrent_onion.protocol.handshake import HANDSHAKE_SIZE, Handshake, check_header
-from torrent_onion.protocol.messages import (
-    FAST_IDS,
+from torrent_onion.protocol.message_codec import (
     FORMS,
-    INDEXED_IDS,
     LENGTH_SIZE,
     MAX_LENGTH,
-    MAX_PIECES,
-    MESSAGE_IDS,
-    OPENING_IDS,
     PIECE_EXTRA,
     PIECE_HEADER_SIZE,
-    Extended,
-    KeepAlive,
-    Message,
-    MessageId,
-    Piece,
-    Request,
     bitfield_size,
     check_size,
     decode_message,
@@ -61,6 +50,19 @@ from torrent_onion.protocol.messages import (
     pack_piece_header,
     unpack_header,
     unpack_request_length,
+)
+from torrent_onion.protocol.messages import (
+    FAST_IDS,
+    INDEXED_IDS,
+    MAX_PIECES,
+    MESSAGE_IDS,
+    OPENING_IDS,
+    Extended,
+    KeepAlive,
+    Message,
+    MessageId,
+    Piece,
+    Request,
 )
 from torrent_onion.protocol.receive_buffer import ReceiveBuffer
 from torrent_onion.protocol.send_queue import SendQueue

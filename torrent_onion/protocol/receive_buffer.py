@@ -10,7 +10,7 @@ Rules:
 """
 
 from torrent_onion.core.piece_layout import BLOCK_SIZE
-from torrent_onion.protocol.messages import PIECE_HEADER_SIZE
+from torrent_onion.protocol.message_codec import PIECE_HEADER_SIZE
 
 MIN_ROOM = BLOCK_SIZE + PIECE_HEADER_SIZE
 """Bytes that are always free for a read: the rest of any block arrives in one read."""
