@@ -1,5 +1,6 @@
 """Several circuits to one onion peer, over a network in memory."""
 
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -7,15 +8,22 @@ import pytest
 import trio
 
 from tests.engine.helpers import MemoryListener, MemoryNetwork, MemoryPeerStream
-from torrent_onion.core.identity import PeerAddress
+from torrent_onion.core.identity import PeerAddress, PeerId
+from torrent_onion.core.magnet import parse_magnet
 from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Settings
+from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
+from torrent_onion.protocol.extensions import ExtensionHandshake
+from torrent_onion.protocol.handshake import Handshake
+from torrent_onion.protocol.peer_wire import PeerWire
 
 ONION = PeerAddress("pg2vmlup4zkpsqdywejorkmlu6ib7bj242k35v7a4oiqxlieszspudyd.onion", 6881)
 PLAIN = PeerAddress("198.51.100.1", 6881)
 PIECE = 1 << 16
+HELLO = Handshake(bytes(20), PeerId(bytes(20)), extensions=True, fast=True, v2=False, dht=False)
 
 
 class SlowStream(MemoryPeerStream):
@@ -80,3 +88,20 @@ async def test_circuits_to_one_peer(
     assert SlowStream.most_open == expected  # on a slow machine one may be closed for a trial
     assert set(tokens.values()) == {1}, "two circuits with one token"
     assert statistics.downloaded < 1.1 * metainfo.info.total_length
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_who_says_that_connections_are_stripes_has_one_slot_for_all(
+    tmp_path: Path, *, told: bool
+) -> None:
+    """The seeder's side: choking is fair between people, whatever they open."""
+    magnet = parse_magnet("magnet:?xt=urn:btih:" + "ab" * 20)
+    torrent = Torrent(TorrentSpec(magnet, tmp_path), Settings(unchoke_slots=2), random.Random(1))
+    for key in range(4):
+        peer = torrent.peers[key] = Peer(torrent, key, PeerWire(), None)
+        peer.wire.peer_extensions = ExtensionHandshake(stripe=bytes(16) if told else None)
+        peer.wire.send_handshake(HELLO)
+        peer.peer_interested = True
+    torrent.uploads.rechoke(trio.current_time())
+    unchoked = sum(not peer.am_choking for peer in torrent.peers.values())
+    assert unchoked == (4 if told else 2)
