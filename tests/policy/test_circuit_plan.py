@@ -6,6 +6,7 @@ import pytest
 
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.policy.circuit_plan import (
+    ENOUGH,
     LEAVE_SECONDS,
     LITTLE_LEFT,
     LITTLE_SECONDS,
@@ -204,3 +205,29 @@ def test_a_peer_that_goes_while_one_more_circuit_is_opening() -> None:
         opened = bool(decision.open)
     world.plan.closed(address, 1, now)
     assert world.plan.decide(now + STEP, {}) == Decision()
+
+
+@pytest.mark.parametrize(("peers", "opened"), [(1, 3), (2, 2), (4, 0), (20, 0)])
+def test_who_has_several_peers_needs_fewer_circuits_to_each(peers: int, opened: int) -> None:
+    plan = CircuitPlan(4)
+    addresses = [PeerAddress(f"198.51.100.{number + 1}", 6881) for number in range(peers)]
+    for key, address in enumerate(addresses):
+        plan.connected(address, key, 0.0)
+    samples = {key: Sample(address, 10**6, busy=True) for key, address in enumerate(addresses)}
+    assert len(plan.decide(0.5, samples).open) == opened
+
+
+def test_circuits_to_all_peers_have_a_bound() -> None:
+    plan, received, now = CircuitPlan(8), dict.fromkeys(range(5), 0), 0.0
+    addresses = {key: PeerAddress(f"198.51.100.{key + 1}", 6881) for key in received}
+    for key, address in addresses.items():
+        plan.connected(address, key, now)
+    for _ in range(80):  # each circuit brings as much as the others, so that all seem to help
+        now += STEP
+        received = {key: bytes_ + 10**6 for key, bytes_ in received.items()}
+        samples = {key: Sample(addresses[key], got, busy=True) for key, got in received.items()}
+        for address in plan.decide(now, samples).open:
+            key = len(addresses)
+            addresses[key], received[key] = address, 0
+            plan.connected(address, key, now)
+    assert ENOUGH <= len(addresses) <= ENOUGH + 1

@@ -4,7 +4,8 @@ A peer is reached by several connections, each on a circuit of its own ("stripes
 
 - It starts with one. As soon as that brings something, up to ``START`` are made at once, unless
   little is left: to make them one after the other took longer than many a transfer.
-- Beyond that their number doubles while those added last raised the goodput.
+- Beyond that their number doubles while those added last raised the goodput. ``START`` and
+  ``ENOUGH`` count the circuits to all peers: in a swarm few peers have several.
 - Those that brought nothing are closed again, and the peer is left at that for a while.
 - Now and then the slowest is closed for a trial: where the others carry what it carried, it stays
   closed.
@@ -32,6 +33,9 @@ MAX_CIRCUITS: Final = 8
 START: Final = 4
 """Made as soon as the first brings something: what fills a fast machine, and the default of most
 who use this."""
+
+ENOUGH: Final = 8
+"""Circuits to all peers of a torrent: who has so many is not held up by any one peer's."""
 
 LITTLE_LEFT: Final = 2 << 20
 """Bytes that one circuit has brought before others are made."""
@@ -190,6 +194,7 @@ class CircuitPlan:
         elapsed, self._sampled = now - self._sampled, now
         to_open: list[PeerAddress] = []
         to_close: list[PeerKey] = []
+        total = sum(len(peer.circuits) + peer.opening for peer in self._peers.values())
         for address, peer in self._peers.items():
             for key, circuit in peer.circuits.items():
                 if key in samples:
@@ -200,17 +205,18 @@ class CircuitPlan:
             hungry = _is_worth_it(peer, left) and all(
                 key in samples and samples[key].busy for key in peer.circuits
             )
-            more = self._more(peer, now) if hungry else 0
+            more = self._more(peer, now, total) if hungry else 0
             if more:
                 peer.opening = more
                 peer.newest.clear()
                 peer.before, peer.enough = _goodput(peer), 1 + GAIN * more
                 to_open.extend([address] * more)
+                total += more
             else:
                 to_close.extend(self._useless(peer, now, hungry=hungry))
         return Decision(tuple(to_open), tuple(to_close))
 
-    def _more(self, peer: _Peer, now: float) -> int:
+    def _more(self, peer: _Peer, now: float, total: int) -> int:
         """How many circuits to add, as the last ones helped and the peer is what holds us up."""
         count, goodput = len(peer.circuits), _goodput(peer)
         if peer.trial is not None:
@@ -219,8 +225,8 @@ class CircuitPlan:
             return 0
         if not peer.began:
             peer.began = True
-            return max(0, min(START, self._most) - count)
-        if now - peer.changed < SETTLE_SECONDS:
+            return max(0, min(START, self._most) - total)
+        if total >= ENOUGH or now - peer.changed < SETTLE_SECONDS:
             return 0
         if peer.newest and goodput <= peer.before * peer.enough:
             return 0
