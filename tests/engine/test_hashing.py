@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.helpers import ContentMaker, tree
 from torrent_onion.core.merkle import piece_root, root_of_piece_layer
 from torrent_onion.core.metainfo import TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE
@@ -60,3 +61,25 @@ async def test_one_wrong_byte_is_found_wherever_it_is(
     assert not (await check_data(made.metainfo, content, progress=no_progress)).bad
     damage(content, place)
     assert (await check_data(made.metainfo, content, progress=no_progress)).bad == (content,)
+
+
+@pytest.mark.parametrize("torrent_format", TorrentFormat)
+async def test_progress_counts_bytes_of_files_and_no_padding(
+    make_content: ContentMaker, tmp_path: Path, torrent_format: TorrentFormat
+) -> None:
+    """That of a hybrid with many small files is many times what they hold."""
+    content = make_content(tmp_path)
+    told: list[tuple[int, int]] = []
+    made = await create_torrent(
+        content,
+        torrent_format=torrent_format,
+        piece_length=PIECE,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    size = sum(map(len, tree(content).values()))
+    assert told[-1] == (size, size)
+    told.clear()
+    await check_data(
+        made.metainfo, content, progress=lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (size, size)

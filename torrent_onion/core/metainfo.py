@@ -12,7 +12,7 @@ Specifications: BEP 3, 12 (tiers), 19 (web seeds), 27 (private), 47 (pad files),
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -138,6 +138,10 @@ class Info:
             raise IndexError(f"piece {index} has no SHA-1")
         return self.piece_hashes[start : start + V1_HASH_LENGTH]
 
+    def data_length(self, index: int) -> int:
+        """Return how many bytes of a piece are data, padding not counted."""
+        return data_length(self.files, self.layout, index)
+
 
 @dataclass(frozen=True, slots=True)
 class Metainfo:
@@ -185,6 +189,12 @@ def make_layout(
     """Return where the pieces of a torrent lie: version 2 alone aligns files without pad files."""
     lengths = [entry.length for entry in files]
     return PieceLayout(piece_length, lengths, aligned=torrent_format is TorrentFormat.V2)
+
+
+def data_length(files: Sequence[FileEntry], layout: PieceLayout, index: int) -> int:
+    """Return how many bytes of a piece are data, padding not counted."""
+    spans = layout.spans(index, 0, layout.piece_size(index))
+    return sum(span.length for span in spans if not files[span.file].is_pad)
 
 
 def hash_info(raw: bytes, torrent_format: TorrentFormat) -> InfoHashes:

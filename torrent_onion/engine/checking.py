@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from torrent_onion.core.bitfield import Bitfield
-from torrent_onion.core.piece_layout import PieceLayout
+from torrent_onion.core.metainfo import Info
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.parallel import for_each_batch
 from torrent_onion.engine.storage import Storage
@@ -22,7 +22,7 @@ _BATCH_BYTES = 16 << 20
 
 async def check_pieces(
     storage: Storage,
-    layout: PieceLayout,
+    info: Info,
     threads: DiskThreads,
     progress: Progress,
     *,
@@ -32,9 +32,9 @@ async def check_pieces(
 
     Args:
         storage: Where they are.
-        layout: Which there are.
+        info: The torrent.
         threads: Where to hash.
-        progress: Called with bytes done and bytes in all.
+        progress: Called with bytes of files that are done, and those in all.
         only: Pieces to look at; None looks at all.
 
     Returns:
@@ -45,9 +45,11 @@ async def check_pieces(
 
     Cancelling waits for the pieces that are being hashed; nothing on disk is changed.
     """
+    layout = info.layout
     have = Bitfield(layout.num_pieces)
     wanted = range(layout.num_pieces) if only is None else list(only.indices())
-    total = len(wanted) * layout.piece_length
+    lengths = [info.data_length(index) for index in wanted]
+    total = sum(lengths)
     checked = 0
 
     def check(places: range, buffer: memoryview) -> list[int]:
@@ -57,8 +59,8 @@ async def check_pieces(
         nonlocal checked
         for index in good:
             have.set(index)
-        checked += len(places) * layout.piece_length
-        progress(min(checked, total), total)
+        checked += sum(lengths[place] for place in places)
+        progress(checked, total)
 
     batch = max(1, _BATCH_BYTES // layout.piece_length)
     await for_each_batch(threads, len(wanted), batch, check, done)

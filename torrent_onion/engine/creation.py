@@ -77,7 +77,7 @@ async def create_torrent(
     entries = plan_files(path.name, found.files, piece_length, torrent_format)
     layout = make_layout(entries, piece_length, torrent_format)
     files = PieceFiles(layout, _placement(path, entries, is_single_file))
-    hasher = PieceHasher(files, layout, [entry.length for entry in entries], torrent_format)
+    hasher = PieceHasher(files, layout, entries, torrent_format)
     try:
         hashes = await hash_all_pieces(hasher, layout, threads, progress)
     finally:

@@ -74,10 +74,10 @@ class Downloads:
         self._picker = PiecePicker(info.layout, have.copy(), rng=torrent.rng, sequential=sequential)
         for pieces, priority in torrent.file_priorities.of_pieces():
             self._picker.set_priority(pieces, priority)
-        self.done = sum(_data_length(info, index) for index in have.indices())
+        self.done = sum(info.data_length(index) for index in have.indices())
         wanted = wanted_pieces(info, torrent.wanted)
         self.unwanted = sum(
-            _data_length(info, index) for index in have.missing() if not wanted[index]
+            info.data_length(index) for index in have.missing() if not wanted[index]
         )
         self._identical = IdenticalPieces(info)
         self._waiting = set(self._identical.to_wait(wanted, have))
@@ -103,10 +103,10 @@ class Downloads:
         info = torrent.metadata.known_info
         for pieces, priority in torrent.file_priorities.of_pieces(info.layout.pieces_of_file(file)):
             lacking = [index for index in pieces if not torrent.known_have[index]]
-            before = sum(_data_length(info, i) for i in lacking if not picker.priority(i))
+            before = sum(info.data_length(i) for i in lacking if not picker.priority(i))
             for key, block in picker.set_priority(pieces, priority):
                 self._cancel_request(key, block)
-            after = sum(_data_length(info, i) for i in lacking if not priority)
+            after = sum(info.data_length(i) for i in lacking if not priority)
             self.unwanted += after - before
         if picker.is_done:
             torrent.all_verified.set()
@@ -245,7 +245,7 @@ class Downloads:
         for key in picker.piece_verified(index):
             self._torrent.culprits.ban(key)
         self._torrent.known_have.set(index)
-        length = _data_length(self._torrent.metadata.known_info, index)
+        length = self._torrent.metadata.known_info.data_length(index)
         self.done += length
         if not picker.priority(index):  # it was no longer wanted while it was being verified
             self.unwanted -= length
@@ -269,9 +269,3 @@ class Downloads:
         if peer is not None:
             peer.send(messages.Cancel(block.piece, block.begin, block.length))
             peer.requests.request_gone(block)
-
-
-def _data_length(info: Info, index: int) -> int:
-    """Bytes of files in a piece, padding not counted."""
-    spans = info.layout.spans(index, 0, info.layout.piece_size(index))
-    return sum(span.length for span in spans if not info.files[span.file].is_pad)

@@ -1,9 +1,10 @@
 """Hash content for a new torrent, on all cores, in one pass over the disk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torrent_onion.core.merkle import piece_root
-from torrent_onion.core.metainfo import TorrentFormat
+from torrent_onion.core.metainfo import FileEntry, TorrentFormat, data_length
 from torrent_onion.core.piece_layout import PieceLayout
 from torrent_onion.engine.checking import Progress
 from torrent_onion.engine.disk_threads import DiskThreads
@@ -35,12 +36,12 @@ class PieceHasher:
         self,
         files: PieceFiles,
         layout: PieceLayout,
-        lengths: list[int],
+        entries: Sequence[FileEntry],
         torrent_format: TorrentFormat,
     ) -> None:
         self._files = files
         self._layout = layout
-        self._lengths = lengths
+        self._entries = entries
         self._want_v1 = torrent_format is not TorrentFormat.V2
         self._want_v2 = torrent_format is not TorrentFormat.V1
 
@@ -62,16 +63,20 @@ class PieceHasher:
             if self._want_v2:
                 v2 += piece_root(
                     digest.leaves,
-                    file_length=self._lengths[span.file],
+                    file_length=self._entries[span.file].length,
                     piece_length=self._layout.piece_length,
                 )
         return PieceHashes(bytes(v1), bytes(v2))
+
+    def data_length(self, pieces: range) -> int:
+        """Bytes of files in some pieces."""
+        return sum(data_length(self._entries, self._layout, index) for index in pieces)
 
 
 async def hash_all_pieces(
     hasher: PieceHasher, layout: PieceLayout, threads: DiskThreads, progress: Progress
 ) -> PieceHashes:
-    """Hash the whole content, with progress in bytes.
+    """Hash the whole content, with progress in bytes of its files.
 
     Raises:
         StorageError: A file cannot be read, or became shorter.
@@ -79,14 +84,14 @@ async def hash_all_pieces(
     Cancelling waits for the pieces that are being hashed.
     """
     parts: dict[int, PieceHashes] = {}
-    total = layout.num_pieces * layout.piece_length
+    total = hasher.data_length(range(layout.num_pieces))
     hashed = 0
 
     def done(pieces: range, hashes: PieceHashes) -> None:
         nonlocal hashed
         parts[pieces.start] = hashes
-        hashed += len(pieces) * layout.piece_length
-        progress(min(hashed, total), total)
+        hashed += hasher.data_length(pieces)
+        progress(hashed, total)
 
     batch = max(1, _BATCH_BYTES // layout.piece_length)
     await for_each_batch(threads, layout.num_pieces, batch, hasher.hash, done)

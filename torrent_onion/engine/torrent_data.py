@@ -220,7 +220,7 @@ class TorrentData:
 
     async def _check(self, storage: Storage, resume: Resume | None) -> Bitfield:
         def progress(done: int, _: int) -> None:
-            self._torrent.checked = min(done, self._info.total_length)
+            self._torrent.checked = done
 
         info = self._info
         stamps = await self._threads.run(lambda: stamp_files(storage.placement))
@@ -228,7 +228,7 @@ class TorrentData:
         unsure = pieces_to_check(info, resume, stamps)
         is_fresh = all(stamp.size <= 0 for stamp in stamps)  # not one byte is there to be hashed
         only = Bitfield(info.layout.num_pieces) if is_fresh else unsure
-        have = await check_pieces(storage, info.layout, self._threads, progress, only=only)
+        have = await check_pieces(storage, info, self._threads, progress, only=only)
         for index in have.indices():
             storage.found_now(index)
         if resume is not None:
@@ -270,9 +270,8 @@ class TorrentData:
     def _refuse_full_disk(self, have: Bitfield) -> None:
         """Better to know before a week of downloading than after it."""
         wanted = wanted_pieces(self._info, self._torrent.wanted)
-        missing = sum(
-            self._info.layout.piece_size(index) for index in have.missing() if wanted[index]
-        )
+        info = self._info
+        missing = sum(info.data_length(index) for index in have.missing() if wanted[index])
         with disk_errors(self._final.root):
             free = self._disk.free(self._final.root)
         if missing > free + self._allocated():

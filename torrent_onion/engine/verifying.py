@@ -54,7 +54,7 @@ async def check_data(metainfo: Metainfo, folder: Path, *, progress: Progress) ->
         finished=frozenset(range(len(info.files))),
     )
     try:
-        have = await check_pieces(storage, info.layout, threads, progress)
+        have = await check_pieces(storage, info, threads, progress)
     finally:
         storage.close()
     return await threads.run(lambda: _judge(info, placement, have))
