@@ -2,6 +2,7 @@
 
 import io
 import json
+from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,52 @@ class TestVerify:
         result = run("verify", torrent, other)
         assert result.exit_code == 1
         assert "4 of 4 files" in result.stderr
+
+    def test_originals_are_found_by_their_own_names(self, tmp_path: Path) -> None:
+        """Whose names a download would change, in the folder and from the folder above it."""
+        odd = tmp_path / "odd: names"
+        for name in ("a:b", "con", "fine", "folder. /c"):
+            (odd / name).parent.mkdir(parents=True, exist_ok=True)
+            (odd / name).write_text(name)
+        torrent = tmp_path / "odd.torrent"
+        assert run("create", odd, "--output", torrent).exit_code == 0
+        for where in (odd, odd.parent):
+            result = run("verify", torrent, where)
+            assert result.exit_code == 0, result.stdout
+        (odd / "con").unlink()
+        assert run("verify", torrent, odd.parent).stdout == f"missing  {odd / 'con'}\n"
+
+    def test_a_download_is_found_by_the_names_that_it_was_given(self, tmp_path: Path) -> None:
+        odd, got = tmp_path / "seed" / "odd", tmp_path / "odd"
+        odd.mkdir(parents=True)
+        got.mkdir()
+        for name, safe in (("a:b", "a_b"), ("con", "_con"), ("fine", "fine")):
+            (odd / name).write_text(name)
+            (got / safe).write_text(name)
+        torrent = tmp_path / "odd.torrent"
+        assert run("create", odd, "--output", torrent).exit_code == 0
+        for where in (got, got.parent):
+            result = run("verify", torrent, where)
+            assert result.exit_code == 0, result.stdout
+
+    @pytest.mark.parametrize("path", [[b"..", b"outside"], [b"a/../../outside"]])
+    def test_names_that_lead_out_of_the_folder_are_not_followed(
+        self, path: list[Encodable], tmp_path: Path
+    ) -> None:
+        (tmp_path / "here" / "x" / "a").mkdir(parents=True)
+        (tmp_path / "here" / "outside").write_bytes(b"hello")
+        info: dict[bytes, Encodable] = {
+            b"files": [{b"length": 5, b"path": path}],
+            b"name": b"x",
+            b"piece length": 16384,
+            b"pieces": sha1(b"hello").digest(),
+        }
+        torrent = tmp_path / "x.torrent"
+        torrent.write_bytes(encode({b"info": info}))
+        for where in (tmp_path / "here", tmp_path / "here" / "x"):
+            result = run("verify", torrent, where)
+            assert result.exit_code == 1
+            assert "missing" in result.stdout
 
     def test_a_magnet_link_has_no_hashes(self, tmp_path: Path) -> None:
         path = tmp_path / "x"

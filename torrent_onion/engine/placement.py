@@ -6,7 +6,7 @@ final name by a rename when every byte of it is verified. So a final name always
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -78,25 +78,56 @@ def place_shared(info: Info, path: Path) -> Placement:
         PathError: A name in the torrent could lead out of the folder.
     """
     path = path.resolve()
-    if info.is_single_file:
-        return Placement(path.parent, (PurePosixPath(path.name),))
-    for entry in info.files:
-        if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in entry.path):
-            raise PathError("The torrent names a file outside its own folder. It is not opened.")
-    names = [PurePosixPath(path.name, *entry.path) for entry in info.files]
-    return Placement(path.parent, _without_virtual_files(info, names))
+    if not _stays_inside(info):
+        raise PathError("The torrent names a file outside its own folder. It is not opened.")
+    return _as_listed(info, path.parent, path.name)
 
 
 def find_data(info: Info, folder: Path) -> Placement:
-    """Find a torrent's data where people point: the folder it is in, or the data itself."""
+    """Find a torrent's data where people point: the folder it is in, or the data itself.
+
+    It has the names of a download, or its own where those are not safe and it was shared from here.
+    Of several places the one is meant where most of the files are. Blocks.
+    """
+    places = list(_places_of_data(info, folder))
+    there = [(_count_files(place), place.path.exists()) for place in places]
+    return places[there.index(max(there))]
+
+
+def _places_of_data(info: Info, folder: Path) -> Iterator[Placement]:
     below = place_download(info, folder)
-    candidates = [below, below.partial()]
-    for candidate in candidates:
-        if candidate.path.exists():
-            return candidate
-    if folder.is_file() == info.is_single_file and folder.exists():
-        return place_shared(info, folder)
-    return below
+    yield below
+    yield below.partial()
+    keeps_its_names = _stays_inside(info)
+    if keeps_its_names and _is_name(info.name):
+        yield _as_listed(info, folder, info.name)
+    if folder.exists() and folder.is_file() == info.is_single_file:
+        here = folder.resolve()
+        yield Placement(here.parent, below.renamed(here.name).names)
+        if keeps_its_names:
+            yield place_shared(info, here)
+
+
+def _count_files(placement: Placement) -> int:
+    files = (number for number, name in enumerate(placement.names) if name is not None)
+    return sum(placement.file(number).is_file() for number in files)
+
+
+def _as_listed(info: Info, root: Path, top: str) -> Placement:
+    """Where files are by the names that the torrent has, below one top name."""
+    if info.is_single_file:
+        return Placement(root, (PurePosixPath(top),))
+    names = [PurePosixPath(top, *entry.path) for entry in info.files]
+    return Placement(root, _without_virtual_files(info, names))
+
+
+def _stays_inside(info: Info) -> bool:
+    """Whether the files' own names lead nowhere out of the torrent's folder."""
+    return info.is_single_file or all(_is_name(part) for entry in info.files for part in entry.path)
+
+
+def _is_name(part: str) -> bool:
+    return part not in ("", ".", "..") and "/" not in part and "\0" not in part
 
 
 def _without_virtual_files(
