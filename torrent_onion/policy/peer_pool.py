@@ -182,7 +182,8 @@ class PeerPool:
 
         First comes ``connected``, ``failed`` or ``postponed``; after ``connected`` comes ``closed``
         or ``failed``.
-        A call costs a look at every candidate, or nothing while all of them pause.
+        A call costs a look at every candidate, or nothing while all of them pause or wait for dials
+        under way to end.
         """
         self._now = now
         if now < self._quiet_until:
@@ -192,12 +193,14 @@ class PeerPool:
         dials = [c for c in self._candidates.values() if c.state is _State.DIALLING]
         for candidate in self._candidates.values():
             if candidate.state is _State.WAITING:
-                self._quiet_until = min(self._quiet_until, candidate.not_before)
                 if candidate.not_before <= now:
                     ready.setdefault(candidate.source, []).append(candidate)
+                else:
+                    self._quiet_until = min(self._quiet_until, candidate.not_before)
         source = self._next_source(ready, dials)
-        if source is None:
+        if source is None:  # nor will there be one before a pause or a dial is over
             return None
+        self._quiet_until = -inf
         chosen = self._best_of(ready[source])
         chosen.state = _State.DIALLING
         self._count += 1
@@ -207,6 +210,7 @@ class PeerPool:
 
     def connected(self, address: PeerAddress, now: float) -> None:
         """Somebody answered there; whether it is a peer is not known yet."""
+        self._quiet_until = -inf
         candidate = self._candidates.get(address)
         if candidate is not None:
             candidate.state = _State.CONNECTED
@@ -214,6 +218,7 @@ class PeerPool:
 
     def failed(self, address: PeerAddress, now: float) -> None:
         """Nobody answered, or whoever did is no peer of this torrent."""
+        self._quiet_until = -inf
         candidate = self._candidates.get(address)
         if candidate is None:
             return
@@ -246,11 +251,11 @@ class PeerPool:
 
     def postponed(self, address: PeerAddress, until: float) -> None:
         """There was no network to dial in, which says nothing about the candidate."""
+        self._quiet_until = -inf
         candidate = self._candidates.get(address)
         if candidate is not None:
             candidate.state = _State.WAITING
             candidate.not_before = until
-            self._quiet_until = min(self._quiet_until, until)
 
     def closed(self, address: PeerAddress, now: float) -> None:
         """A connection to a peer has ended. It is worth another after a pause."""
@@ -268,6 +273,7 @@ class PeerPool:
 
     def ban(self, address: PeerAddress) -> None:
         """Never dial this one again. The oldest ban ends when there are very many."""
+        self._quiet_until = -inf
         self._candidates.pop(address, None)
         _remember(self._banned, address, None)
 
