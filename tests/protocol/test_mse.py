@@ -136,6 +136,7 @@ def test_who_pads_without_end_is_left_soon() -> None:
 
 
 @given(noise=st.binary(min_size=MOST, max_size=4 * MOST))
+@settings(deadline=None)
 def test_noise_never_opens(noise: bytes) -> None:
     initiator = new_initiator()
     initiator.begin(FIRST)
