@@ -40,7 +40,7 @@ async def test_only_the_files_that_are_wanted_get_their_names(
         ):
             shared = TorrentSpec(metainfo, content.parent, shared_path=content)
             await seeding.add(shared, listener=listener).wait_complete()
-            for name in ("a/deeper/second.bin", "最後.bin"):
+            for name in ("最後.bin", "a/deeper/second.bin"):
                 spec = TorrentSpec(
                     metainfo,
                     tmp_path / "get",
@@ -51,6 +51,7 @@ async def test_only_the_files_that_are_wanted_get_their_names(
                 await torrent.wait_complete()
                 statistics = torrent.statistics()
                 assert statistics.done == statistics.wanted < statistics.total
+                assert statistics.path == tmp_path / "get" / content.name
                 assert torrent.wanted == frozenset({paths.index(name)})
                 await torrent.stop()
             got = tree(tmp_path / "get" / content.name)
@@ -74,6 +75,8 @@ async def test_only_the_files_that_are_wanted_get_their_names(
         ([], ["a.txt"], None, {1, 2}),
         ([], [], (1, 7), {1}),
         (["*.txt"], [], (1,), {0, 2}),
+        (["x/a.txt"], [], None, {0}),  # as `show` draws it
+        (["x/b"], ["x/b/d.*"], None, {1}),
     ],
 )
 def test_files_are_chosen_by_name_or_by_the_link(
@@ -91,6 +94,20 @@ def test_files_are_chosen_by_name_or_by_the_link(
     assert by_name(only, skip, numbers)(info) == expected
     with pytest.raises(PathError, match=r"It has a\.txt, b/c\.jpg, b/d\.txt\. Change --only"):
         by_name(["z"], [], None)(info)
+
+
+def test_the_name_of_a_torrent_in_front_is_no_folder_where_one_has_it() -> None:
+    files = [FileToShare(path, 1) for path in (("a",), ("x", "a"))]
+    info = build_info(
+        "x",
+        plan_files("x", files, PIECE, TorrentFormat.V1),
+        piece_length=PIECE,
+        torrent_format=TorrentFormat.V1,
+        is_single_file=False,
+        piece_hashes=bytes(20),
+    )
+    assert by_name(["x/a"], [], None)(info) == {1}
+    assert by_name([], ["x/a"], None)(info) == {0}
 
 
 async def test_a_choice_of_nothing_fails_the_torrent(

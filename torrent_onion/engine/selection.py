@@ -36,6 +36,8 @@ def _some_names(info: Info) -> str:
 def by_name(only: Sequence[str], skip: Sequence[str], numbers: Collection[int] | None) -> Select:
     """A choice of files by patterns of their paths (see ``core.path_patterns``).
 
+    The torrent's name may stand in front, as ``show`` draws it.
+
     Args:
         only: What is wanted; none of them wants everything.
         skip: What is not, even so.
@@ -43,12 +45,13 @@ def by_name(only: Sequence[str], skip: Sequence[str], numbers: Collection[int] |
     """
 
     def select(info: Info) -> frozenset[int]:
+        is_wanted, is_not = _below_top(info, only), _below_top(info, skip)
         chosen = frozenset(
             file
             for file, entry in enumerate(info.files)
             if not entry.is_pad
-            and not fits(entry.path, skip)
-            and (fits(entry.path, only) if only else numbers is None or file in numbers)
+            and not fits(entry.path, is_not)
+            and (fits(entry.path, is_wanted) if only else numbers is None or file in numbers)
         )
         if not chosen:
             has = _some_names(info)
@@ -56,3 +59,16 @@ def by_name(only: Sequence[str], skip: Sequence[str], numbers: Collection[int] |
         return chosen
 
     return select
+
+
+def _below_top(info: Info, patterns: Sequence[str]) -> list[str]:
+    """The same without the torrent's name in front, where nothing in the torrent fits it so."""
+    top = f"{info.name}/"
+    return [
+        pattern.removeprefix(top)
+        if not info.is_single_file
+        and pattern.startswith(top)
+        and not any(fits(entry.path, [pattern]) for entry in info.files)
+        else pattern
+        for pattern in patterns
+    ]

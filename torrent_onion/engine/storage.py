@@ -50,6 +50,7 @@ class Storage:
         self._layout = info.layout
         self._lengths = [entry.length for entry in info.files]
         self._placement = placement
+        self._path = placement.path
         self._verify = verify
         self._threads = threads
         self._finished = set(finished)
@@ -64,6 +65,11 @@ class Storage:
         """Whether every file is complete under its final name."""
         names = self._placement.names
         return all(name is None or file in self._finished for file, name in enumerate(names))
+
+    @property
+    def path(self) -> Path:
+        """The folder, or the only file: by its final name once all is there that was asked for."""
+        return self._path
 
     @property
     def placement(self) -> Placement:
@@ -234,6 +240,7 @@ class Storage:
                     rename_new(self._disk, self._placement.file(file), final.file(file))
         self._finished.update(fresh)
         self._placement = Placement(final.root, tuple(names))
+        self._path = final.path
 
     def sync_names(self) -> None:
         """Make the names of files last that an earlier run has finished. Blocks.

@@ -191,7 +191,7 @@ class Torrent:
             seeds=sum(peer.is_seed for peer in self.peers.values()),
             last_block=self.traffic.last_block,
             error=str(self.error) if self.error else None,
-            path=self.storage.placement.path if self.storage else None,
+            path=self.storage.path if self.storage else None,
             trackers=self.sources.announcer.statistics() if self.sources else (),
             web_seeds=self.sources.web_seeds.statistics() if self.sources else (),
             notices=self.sources.notices if self.sources else (),
