@@ -80,7 +80,11 @@ class BootstrapWatch:
         if severity != "WARN" or arguments.fields.get("RECOMMENDATION") != "warn":
             return None
         problem = arguments.fields.get("WARNING", "")
-        return self._warn(f"Tor has trouble with its connection ({problem}).")
+        why = f" ({problem})" if problem not in {"", "DONE"} else ""  # tor's word for none
+        return self._warn(
+            f"Tor has trouble with its connection{why}. It goes on trying; where Tor is blocked "
+            "add bridges with --torrc FILE."
+        )
 
     def _warn(self, text: str) -> Warning_ | None:
         if text in self._warnings:

@@ -95,6 +95,8 @@ def parse_host_port(text: str) -> TcpEndpoint:
         InvalidEndpoint: It is something else, or the host is a name other than ``localhost``.
     """
     host, _, port = text.rpartition(":")
+    if not host:
+        raise InvalidEndpoint(f"`{text}` names no port; write {text}:{DEFAULT_CONTROL_PORT}.")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:

@@ -22,6 +22,7 @@ from torrent_onion.cli.exit_codes import (
         (errors.MetainfoError("broken"), 1),
         (errors.MagnetError("broken"), 1),
         (errors.TrackerError("broken"), 1),
+        (tor_errors.PrivateNetworkFailed("no"), 1),
         (tor_errors.TorNotFound(), 3),
         (tor_errors.BootstrapStalled(), 3),
         (tor_errors.TorLost(), 3),

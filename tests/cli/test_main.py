@@ -23,6 +23,7 @@ from torrent_onion.cli.program import Program, program
 from torrent_onion.errors import NoDataError, StorageError
 
 SLOW = {"trio", "stem", "rich", "nacl", "segno", "h11", "bencodepy", "asyncio", "socket", "ssl"}
+ONION = "pg2vmlup4zkpsqdywejorkmlu6ib7bj242k35v7a4oiqxlieszspudyd.onion"
 OURS = {"torrent_onion", "tor_control"}
 HELP = {
     f"torrent_onion.cli.{name}"
@@ -99,6 +100,12 @@ def test_an_exit_chosen_by_the_command_is_kept() -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", "")
 
 
+def test_the_version_is_told_to_its_user() -> None:
+    result = CliRunner().invoke(program, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("torrent-onion ")
+
+
 def test_success_is_0() -> None:
     assert invoke(command_that(lambda: None), "act").exit_code == 0
 
@@ -158,6 +165,9 @@ class TestUsage:
             ["create", "/", "--output", "x", "--tracker", "http://[x"],
             ["create", "/", "--output", "x", "--tracker", "http://a/,"],
             ["seed", "/", "--web-seed", "ftp://a.example/"],
+            ["seed", "/", "--tracker", f"http://{ONION.replace('pg2', 'pg3')}/announce"],
+            ["seed", "/", "--tracker", f"http://{ONION[3:]}/announce"],
+            ["seed", "/", "/"],
             ["verify", "x.torrent"],
             ["private-network", "x", "--relays", "0"],
         ],
@@ -220,11 +230,11 @@ class TestOptions:
             *("act", "--tor", "unix:/run/tor/control", "--tor-binary", "/opt/tor", "--torrc"),
             *(str(torrc), "--state", str(tmp_path), "--allow-private-addresses", "--onion-only"),
             *("--json", "-q"),
-            *("-vv", "--timeout", "1.5", "--piece-size", "32768", "--tracker", "http://a.onion/a"),
-            *("--tracker", "https://b.example/announce,http://c.onion/a", "--exclude", "*.o"),
+            *("-vv", "--timeout", "1.5", "--piece-size", "32768", "--tracker", f"http://{ONION}/a"),
+            *("--tracker", f"https://b.example/announce,http://x.{ONION}/a", "--exclude", "*.o"),
             *(
                 "--web-seed",
-                "http://a.onion/f",
+                f"http://{ONION}/f",
                 "--private",
                 "--comment",
                 "Hello",
@@ -239,10 +249,10 @@ class TestOptions:
                 "content": ContentOptions(
                     piece_size=32768,
                     trackers=(
-                        ("http://a.onion/a",),
-                        ("https://b.example/announce", "http://c.onion/a"),
+                        (f"http://{ONION}/a",),
+                        ("https://b.example/announce", f"http://x.{ONION}/a"),
                     ),
-                    web_seeds=("http://a.onion/f",),
+                    web_seeds=(f"http://{ONION}/f",),
                     private=True,
                     comment="Hello",
                     format_name="v1",

@@ -117,4 +117,4 @@ def test_one_file_does_not_fit_several(option: str, tmp_path: Path) -> None:
     arguments = ["seed", str(tmp_path / "a"), str(tmp_path / "b"), option, str(tmp_path / "c")]
     result = CliRunner().invoke(program, arguments)
     assert result.exit_code == 2
-    assert "several paths" in result.stderr
+    assert "go with one path" in result.stderr

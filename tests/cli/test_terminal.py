@@ -7,6 +7,7 @@ from rich.cells import cell_len
 
 from torrent_onion.cli.exit_codes import ExitCode
 from torrent_onion.cli.terminal import TerminalUi
+from torrent_onion.cli.ui import Part
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 
 Make = Callable[..., TorrentStatistics]
@@ -62,6 +63,19 @@ def test_what_is_done_leaves_a_line(terminal: StringIO) -> None:
     ui.hashing(2000, 2000)
     assert shown(terminal)[-1] == "Hashed 2.0 kB."
     assert "Connected to Tor." in shown(terminal)
+
+
+def test_nothing_is_left_of_one_that_is_complete(terminal: StringIO, statistics: Make) -> None:
+    ui = TerminalUi(StringIO(), terminal, width=80)
+    ui.progress(statistics(), Part(0, "one"))
+    ui.progress(statistics(), Part(1, "two"))
+    ui.result("complete", {"index": 0}, "one")
+    before = len(terminal.getvalue())
+    ui.progress(statistics(), Part(1, "two"))
+    ui.close()
+    last = _CONTROL.sub("", terminal.getvalue()[before:])
+    assert "two" in last
+    assert "one" not in last
 
 
 def test_what_is_done_at_once_is_not_worth_a_line(terminal: StringIO) -> None:

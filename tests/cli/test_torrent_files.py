@@ -87,6 +87,16 @@ class TestCreate:
         assert ".secret" not in result.stderr
         assert ".secret" in run("show", tmp_path / "y.torrent").stdout
 
+    def test_what_no_option_brings_in_is_not_promised(
+        self, documents: Path, tmp_path: Path
+    ) -> None:
+        (documents / "link").symlink_to("nowhere")
+        result = run("create", documents, "--output", tmp_path / "x.torrent", "--include-hidden")
+        assert "Left out: link (symbolic link)." in result.stderr
+        assert "Use --include-hidden" not in result.stderr
+        result = run("create", documents, "--output", tmp_path / "y.torrent", "--exclude", "*")
+        assert "--exclude leaves nothing" in result.stderr
+
     def test_the_current_folder_has_a_name(
         self, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -233,6 +243,7 @@ class TestSource:
             ("ab" * 20, "magnet:?"),
             ("/no/such/file.torrent", "There is no file"),
             ("/", "is a folder"),
+            ("", "An empty name"),
             ("magnet:?dn=x", ""),
         ],
     )

@@ -147,8 +147,29 @@ class TestGivingUp:
         del autojump_clock
         fake.now = statistics(state=state)
         err = StringIO()
-        await say_when_silent(cast("Torrent", fake), PlainUi(StringIO(), err))
+        with trio.move_on_after(300):
+            await say_when_silent(cast("Torrent", fake), PlainUi(StringIO(), err))
         assert err.getvalue().count("Nobody has answered for 20 s") == is_told
+
+    async def test_a_silence_in_the_middle_is_told_as_well(
+        self,
+        fake: FakeTorrent,
+        statistics: Callable[..., TorrentStatistics],
+        autojump_clock: MockClock,
+    ) -> None:
+        del autojump_clock
+        err = StringIO()
+
+        async def arrive() -> None:
+            for downloaded in (40_000_000, 41_000_000, 42_000_000):
+                await trio.sleep(15)
+                fake.now = statistics(downloaded=downloaded)
+
+        with trio.move_on_after(300):
+            ui = PlainUi(StringIO(), err)
+            await together(arrive, partial(say_when_silent, cast("Torrent", fake), ui))
+        assert err.getvalue().count("Warning") == 1
+        assert "Nothing has arrived for 20 s. This goes on by itself" in err.getvalue()
 
     @pytest.mark.parametrize(
         "changes",

@@ -96,7 +96,9 @@ def seed(
     from torrent_onion.cli import creating, seeding
 
     if len(paths) > 1 and (torrent_file or key):
-        raise click.UsageError("With several paths there is no --output and no --key.")
+        raise click.UsageError("--output and --key go with one path. Run it once for each.")
+    if len(set(paths)) < len(paths):
+        raise click.UsageError("The same path is named twice. Name it once.")
     shared = [
         creating.Content(path=path, torrent_file=torrent_file, force=force, options=content)
         for path in paths
@@ -125,6 +127,7 @@ def get(
     """
     from torrent_onion.cli import getting, sources
 
+    getting.parse_peers(fetch.peers)  # the user's own words may be looked into before the guard
     unread = [sources.fetch_source(source) for source in source_texts]
     getting.prepare_folder(fetch.folder)
     read = partial(getting.read_requests, unread, fetch)

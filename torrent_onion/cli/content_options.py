@@ -67,7 +67,7 @@ def _urls(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tup
 
 
 def _refuse_unreachable(urls: tuple[str, ...]) -> None:
-    """Refuse what Tor cannot carry; UDP trackers above all."""
+    """Refuse what Tor cannot carry, UDP trackers above all, and onions with a typing error."""
     from urllib.parse import urlsplit
 
     for url in urls:
@@ -75,10 +75,22 @@ def _refuse_unreachable(urls: tuple[str, ...]) -> None:
         with suppress(ValueError):  # brackets that hold no IPv6 address
             parts = urlsplit(url)
             reachable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            if parts.hostname and parts.hostname.endswith(".onion"):
+                _refuse_damaged_onion(parts.hostname)
         if not reachable:
             raise click.BadParameter(
                 f"{url!r} is out of Tor's reach; it must begin with http:// or https://."
             )
+
+
+def _refuse_damaged_onion(host: str) -> None:
+    from tor_control.errors import InvalidOnionAddress
+    from tor_control.onion_address import public_key
+
+    try:
+        public_key(host.rsplit(".", 2)[-2] + ".onion")  # what is in front of it is the server's
+    except InvalidOnionAddress as error:
+        raise click.BadParameter(str(error)) from None
 
 
 tracker_option = click.option(

@@ -91,17 +91,18 @@ async def make_torrent(content: Content, ui: Ui) -> Metainfo:
         progress=ui.hashing,
     )
     if made.left_out:
-        ui.warn(_left_out(made.left_out))
+        ui.warn(_left_out(made.left_out, can_include=not options.include_hidden))
     if content.torrent_file is not None:
         _write(content.torrent_file, made.metainfo.encode(), replace=content.force)
     return made.metainfo
 
 
-def _left_out(paths: tuple[str, ...]) -> str:
+def _left_out(paths: tuple[str, ...], *, can_include: bool) -> str:
     named = text.printable(", ".join(paths[:_MOST_NAMED]))
     rest = len(paths) - _MOST_NAMED
     more = f" and {rest:,} more" if rest > 0 else ""
-    return f"Left out: {named}{more}. Use --include-hidden to share hidden files too."
+    way_out = " Use --include-hidden to share hidden files too." if can_include else ""
+    return f"Left out: {named}{more}.{way_out}"
 
 
 def _write(path: Path, data: bytes, *, replace: bool) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tor_control.errors import TorError
+from tor_control.errors import PrivateNetworkFailed, TorError
 from torrent_onion.errors import NoDataError, TorrentOnionError
 
 
@@ -127,9 +127,14 @@ def _explain_one(error: BaseException) -> Failure:
 
 
 def _code_of(error: TorError | TorrentOnionError) -> ExitCode:
-    if isinstance(error, TorError):
-        return ExitCode.NO_TOR
-    return ExitCode.NO_DATA if isinstance(error, NoDataError) else ExitCode.FAILED
+    match error:
+        case PrivateNetworkFailed():
+            return ExitCode.FAILED
+        case TorError():
+            return ExitCode.NO_TOR
+        case NoDataError():
+            return ExitCode.NO_DATA
+    return ExitCode.FAILED
 
 
 def _system_said(error: OSError, number: int) -> str:

@@ -35,7 +35,7 @@ from torrent_onion.engine.selection import by_name
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
-from torrent_onion.errors import NoDataError, PathError, TorrentOnionError
+from torrent_onion.errors import AddressError, NoDataError, PathError, TorrentOnionError
 
 _REACHABLE = ("http://", "https://")
 """What Tor can carry; trackers over UDP are out of its reach."""
@@ -72,14 +72,26 @@ def read_request(unread: UnreadSource, options: FetchOptions) -> GetRequest:
     """
     source = _with_trackers(unread.read(), options.trackers)
     named = source.peers if isinstance(source, Magnet) else ()
-    peers = (*(PeerAddress.parse(peer) for peer in options.peers), *named)
+    peers = (*parse_peers(options.peers), *named)
     if not peers and not _has_other_sources(source):
         what = "This link" if isinstance(source, Magnet) else "This .torrent file"
         raise NoDataError(
             f"{what} names nobody whom Tor can reach. "
-            "Ask for a link that `torrent-onion seed` printed, or name a peer with --peer."
+            "Ask for a link that `torrent-onion seed` printed, whole, or name a peer with --peer."
         )
     return GetRequest(source, peers, options)
+
+
+def parse_peers(peers: Sequence[str]) -> tuple[PeerAddress, ...]:
+    """Understand ``--peer``.
+
+    Raises:
+        AddressError: One of them cannot be a peer.
+    """
+    try:
+        return tuple(PeerAddress.parse(peer) for peer in peers)
+    except AddressError as error:
+        raise AddressError(f"--peer: {error}") from error
 
 
 def _with_trackers(source: Source, tiers: Tiers) -> Source:
@@ -223,5 +235,10 @@ async def _fetch(torrent: Torrent, patience: float | None, ui: Ui) -> None:
         nursery.start_soon(say_when_silent, torrent, ui)
         if patience is not None:
             nursery.start_soon(give_up_when_silent, torrent, patience)
-        await torrent.wait_complete()
+        try:
+            await torrent.wait_complete()
+        except trio.Cancelled:
+            if torrent.info is not None:
+                ui.note("What has arrived is kept: the same command goes on with it.")
+            raise
         nursery.cancel_scope.cancel()

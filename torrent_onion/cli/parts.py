@@ -21,6 +21,8 @@ class PartUi(Ui):
         part: Which one it is.
     """
 
+    is_part = True
+
     def __init__(self, whole: Ui, part: Part) -> None:
         self._whole = whole
         self._part = part

@@ -65,7 +65,8 @@ class Program(click.Group):
 
 
 def _usage(error: click.UsageError) -> Failure:
-    return Failure(ExitCode.USAGE, error.format_message())
+    words = error.format_message()
+    return Failure(ExitCode.USAGE, words if words.endswith((".", "?")) else f"{words}.")
 
 
 def _usage_line(error: click.UsageError) -> str:
@@ -98,10 +99,12 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-program = Program(
-    "torrent-onion",
-    commands=list(commands.COMMANDS),
-    help="Share and fetch files over BitTorrent without ever leaving Tor.",
-    epilog="New here: run `torrent-onion demo`, then `torrent-onion check`.",
-    no_args_is_help=True,
+program = click.version_option(package_name="torrent-onion", message="%(prog)s %(version)s")(
+    Program(
+        "torrent-onion",
+        commands=list(commands.COMMANDS),
+        help="Share and fetch files over BitTorrent without ever leaving Tor.",
+        epilog="New here: run `torrent-onion demo`, then `torrent-onion check`.",
+        no_args_is_help=True,
+    )
 )

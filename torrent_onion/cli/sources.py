@@ -67,6 +67,8 @@ def fetch_source(text: str) -> UnreadSource:
         )
     if text == _STDIN:
         return _fetch(sys.stdin.buffer, "Standard input")
+    if not text.strip():
+        raise PathError("An empty name names nothing. Name a magnet link or a .torrent file.")
     path = Path(text)
     if _INFO_HASH.fullmatch(text) and not path.exists():
         raise PathError(

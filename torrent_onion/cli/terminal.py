@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torrent_onion.engine.statistics import TorrentStatistics
 
 _LABEL_WIDTH = 8
-_BAR_WIDTH = 16
+_BAR_WIDTH = 10
 _GAPS = 3
 _NARROWEST = 60
 """Columns below which the bar is left out, and the words get its place."""
@@ -116,8 +116,10 @@ class TerminalUi(Ui):
         self._show("Tracking", _Row(words))
 
     def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
-        """The words, on stdout."""
-        del event, fields
+        """The words, on stdout; what went on until then is over."""
+        del event
+        index = fields.get("index", _WHOLE)
+        self._rows = {key: row for key, row in self._rows.items() if key[0] != index}
         self.close()
         if words:
             write_line(self._stdout, words)

@@ -20,7 +20,7 @@ from torrent_onion.engine.torrent import Torrent
 from torrent_onion.errors import NoDataError
 
 SILENCE = 20.0
-"""Seconds without any sign of a peer after which people are told."""
+"""Seconds without any sign of a peer after which people are told, once for each silence."""
 
 
 async def watch(torrent: Torrent, ui: Ui) -> None:
@@ -102,15 +102,30 @@ async def give_up_when_silent(torrent: Torrent, patience: float) -> None:
 
 
 async def say_when_silent(torrent: Torrent, ui: Ui) -> None:
-    """Tell people once that nobody answers yet, for a silent program looks like a broken one."""
-    before = _arrived(torrent.statistics())
-    await trio.sleep(SILENCE)
-    statistics = torrent.statistics()
-    if _arrived(statistics) == before and statistics.state is not TorrentState.CHECKING:
-        ui.warn(
-            f"Nobody has answered for {text.duration(SILENCE)}. This goes on trying: an onion that "
-            "has just come up can take a minute to be found."
+    """Tell people that nobody answers, for a silent program looks like a broken one."""
+    first = before = _arrived(torrent.statistics())
+    since: float | None = trio.current_time()
+    while True:
+        await trio.sleep(1.0)
+        statistics = torrent.statistics()
+        now = _arrived(statistics)
+        if now != before or statistics.state is TorrentState.CHECKING:
+            before, since = now, trio.current_time()
+        elif since is not None and trio.current_time() - since >= SILENCE:
+            ui.warn(_silence(has_begun=now != first))
+            since = None
+
+
+def _silence(*, has_begun: bool) -> str:
+    if has_begun:
+        return (
+            f"Nothing has arrived for {text.duration(SILENCE)}. This goes on by itself when "
+            "somebody who has the rest is there. Ctrl-C keeps what is here."
         )
+    return (
+        f"Nobody has answered for {text.duration(SILENCE)}. This goes on trying: an onion that "
+        "has just come up can take a minute to be found."
+    )
 
 
 def _arrived(statistics: TorrentStatistics) -> tuple[object, ...]:
@@ -149,7 +164,8 @@ def announce_ready(
     ui.note("Ready. Whoever has this link can fetch it while this command runs:\n")
     ui.result("ready", fields, magnet)
     ui.qr_code(magnet)
-    ui.note("\nCtrl-C stops sharing.")
+    if not ui.is_part:
+        ui.note("\nCtrl-C stops sharing.")
 
 
 def flat_trackers(source: Metainfo | Magnet) -> tuple[str, ...]:

@@ -83,6 +83,9 @@ class Ui(ABC):
     interval: float = 0.25
     """Seconds between two looks at statistics that are worth the while."""
 
+    is_part = False
+    """Whether this is about one of several torrents."""
+
     @abstractmethod
     def tor(self, phase: str, percent: int | None) -> None:
         """Tor is on its way: the phase in tor's own words, and per cent where they are known."""
@@ -278,8 +281,9 @@ class PlainUi(Ui):
         """A line every few seconds, and one as soon as the state has changed."""
         kind = statistics.state.value
         name = in_front(part)
-        words = f"{name}{state_label(statistics)}: {transfer_words(statistics)}"
-        self._going_on(f"{_about(part)}{kind}", words)
+        words = transfer_words(statistics)
+        if words:
+            self._going_on(f"{_about(part)}{kind}", f"{name}{state_label(statistics)}: {words}")
 
     def tracking(self, fields: Mapping[str, object], words: str) -> None:
         """A line every few seconds."""
@@ -346,14 +350,14 @@ def transfer_words(statistics: "TorrentStatistics") -> str:
         case TorrentState.CHECKING:
             return f"what is on disk, {amount(statistics.checked, statistics.total)}"
         case TorrentState.DOWNLOADING:
-            rate = statistics.download_rate
+            rate = statistics.download_rate if statistics.peers else 0.0  # it is an average
             parts = [amount(statistics.done, statistics.wanted), text.rate(rate)]
             left = text.time_left(statistics.done, statistics.wanted, rate)
             parts += [f"{left} left"] if left else []
             return ", ".join([*parts, peers])
         case TorrentState.SEEDING:
-            sent = text.size(statistics.uploaded)
-            return f"{peers}, {text.rate(statistics.upload_rate)}, {sent} sent"
+            rate = statistics.upload_rate if statistics.peers else 0.0
+            return f"{peers}, {text.rate(rate)}, {text.size(statistics.uploaded)} sent"
         case TorrentState.FAILED | TorrentState.STOPPED:
             return text.printable(statistics.error or "")
 

@@ -54,14 +54,23 @@ def scan(path: Path, *, include_hidden: bool = False, exclude: Sequence[str] = (
     walk = _Walk(include_hidden, exclude)
     walk.folder(path, ())
     if not walk.files:
-        raise PathError(f"No file in {path} can be shared. Add one, or use --include-hidden.")
+        raise PathError(_nothing_in(path, walk, include_hidden=include_hidden))
     return Scan(tuple(walk.files), tuple(walk.left_out))
+
+
+def _nothing_in(path: Path, walk: "_Walk", *, include_hidden: bool) -> str:
+    if walk.has_excluded:
+        return f"--exclude leaves nothing of {path}. Change its patterns."
+    if walk.left_out and not include_hidden:
+        return f"Only hidden files are in {path}. Add others, or use --include-hidden."
+    return f"No file in {path} can be shared. Add one."
 
 
 class _Walk:
     def __init__(self, include_hidden: bool, exclude: Sequence[str]) -> None:  # noqa: FBT001 - private, named by its caller
         self._include_hidden = include_hidden
         self._exclude = exclude
+        self.has_excluded = False
         self.files: list[FileToShare] = []
         self.left_out: list[str] = []
 
@@ -69,6 +78,7 @@ class _Walk:
         for entry in _sorted_entries(path):
             inside = (*above, _text(entry.name))
             if self._exclude and fits(inside, self._exclude):
+                self.has_excluded = True
                 continue
             reason = self._reason_to_leave_out(entry)
             if reason:
