@@ -189,13 +189,6 @@ class Downloads:
             return
         allowed = peer.allowed_fast if peer.peer_choking else None
         peer.request(picker.pick(peer.key, room, allowed=allowed), now)
-        if picker.is_endgame:  # what is here already need not be sent by others
-            self._torrent.beat.skip()
-
-    @property
-    def is_endgame(self) -> bool:
-        """Whether the last blocks are asked of several peers, so that each had better be read."""
-        return self._picker is not None and self._picker.is_endgame
 
     def block_received(self, peer: Peer, piece: messages.Piece, now: float) -> None:
         """A block came in.

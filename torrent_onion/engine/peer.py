@@ -14,7 +14,6 @@ from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.bandwidth import take_from_all
-from torrent_onion.engine.beat import BEAT_SECONDS
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.piece_download import PeerKey
@@ -34,9 +33,6 @@ MAX_UPLOAD_QUEUE = extensions.REQQ + 64
 
 MAX_METADATA_REQUESTS = 256
 """Requests of one peer for metadata that wait for an answer of 16 KiB; clients keep a few."""
-
-FAST_RATE = 16e6
-"""Bytes a second from which on a connection is read as its bytes come: none over Tor is."""
 
 MAX_QUEUED = 4 << 20
 """Bytes that wait to be sent to a peer before we read no more from it: answers to its requests."""
@@ -152,17 +148,10 @@ class Peer:
             handler(self, event, now)
 
     async def ready_for_more(self) -> None:
-        """Wait while the torrent has too much in hand already, or has had enough a second.
-
-        Who is neither fast nor near is read on the torrent's beat.
-        """
+        """Wait while the torrent has too much in hand already, or has had enough a second."""
         while self.wire.bytes_queued > MAX_QUEUED:
             await self._drained.wait()
         await self._torrent.downloads.complete_pieces.wait_room()
-        requests = self.requests
-        is_slow = requests.rate < FAST_RATE and requests.round_trip > BEAT_SECONDS
-        if is_slow and requests.outstanding and not self._torrent.downloads.is_endgame:
-            await self._torrent.beat.wait()
         received, self._received = self._received, 0
         await take_from_all(self._torrent.download_limits, received)
 

@@ -17,7 +17,6 @@ from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Info, Metainfo
 from torrent_onion.engine.bandwidth import RateLimit
-from torrent_onion.engine.beat import Beat
 from torrent_onion.engine.clearnet_exchange import ClearnetExchange
 from torrent_onion.engine.culprits import Culprits
 from torrent_onion.engine.downloads import Downloads
@@ -101,7 +100,6 @@ class Torrent:
         self._have: Bitfield | None = None
         self.uploads = Uploads(self)
         self.downloads = Downloads(self)
-        self.beat = Beat()
         self._stripe_secret = secrets.token_bytes(STRIPE_SIZE)
         self.wanted: frozenset[int] | None = None
         self._file_priorities: FilePriorities | None = None

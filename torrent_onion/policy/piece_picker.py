@@ -362,11 +362,6 @@ class PiecePicker:
         """Whether every wanted piece is here."""
         return not self._board.num_wanted_missing
 
-    @property
-    def is_endgame(self) -> bool:
-        """Whether the last blocks are asked of several peers."""
-        return self._endgame.is_on
-
     def statistics(self) -> PickerStatistics:
         """Return the picker's numbers: O(peers + pieces begun)."""
         checking = sum(download.is_complete for download in self._board.downloads.values())
