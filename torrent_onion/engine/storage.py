@@ -10,6 +10,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import trio
+
 from torrent_onion.core.metainfo import Info
 from torrent_onion.engine.disk import DISK, Disk, make_folders, sync_folder
 from torrent_onion.engine.disk_errors import disk_errors
@@ -175,7 +177,8 @@ class Storage:
                 if self._lengths[file] and file not in self._finished:
                     await self._threads.run(partial(reserve, file))
         except StorageError:
-            await self._threads.run(give_back)
+            with trio.CancelScope(shield=True):  # why it failed must be heard
+                await self._threads.run(give_back)
             raise
 
     def found_now(self, index: int) -> None:
