@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from tests.engine.helpers import MemoryListener, MemoryNetwork, tree, until
 from tor_control.onion_address import OnionKey
@@ -73,6 +74,42 @@ def join(
 
 def dialled(network: MemoryNetwork) -> set[PeerAddress]:
     return {address for address, _ in network.dialled}
+
+
+async def test_two_that_dial_each_other_keep_one_connection(
+    network: MemoryNetwork, session: Session, content: Path, tmp_path: Path
+) -> None:
+    metainfo = await metainfo_of(content)
+    low, high = sorted((onion(1), onion(2)), key=lambda address: address.host)
+    torrents = {
+        own: join(network, session, metainfo, own, tmp_path / own.host, other)
+        for own, other in ((low, high), (high, low))
+    }
+    await until(lambda: dialled(network) == {low, high})
+    await until(lambda: all(len(torrent.peers) == 1 for torrent in torrents.values()))
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    [kept] = torrents[low].peers.values()
+    assert kept.address == high, "the one that the lower address dialled is kept"
+    [kept] = torrents[high].peers.values()
+    assert kept.address is None
+
+
+async def test_a_claim_alone_ends_no_proven_connection(
+    network: MemoryNetwork, session: Session, content: Path, tmp_path: Path
+) -> None:
+    """Whoever comes in and says that it is somebody else is the one that goes."""
+    metainfo = await metainfo_of(content)
+    low, high = sorted((onion(1), onion(2)), key=lambda address: address.host)
+    good = join(network, session, metainfo, high, tmp_path / "good")
+    ours = join(network, session, metainfo, low, tmp_path / "ours", high)
+    await until(lambda: len(ours.peers) == len(good.peers) == 1)
+    [proven] = ours.peers.values()
+    async with open_session(dial=network.dial) as elsewhere:
+        spec = TorrentSpec(metainfo, tmp_path / "liar", peers=(low,), own_address=high)
+        elsewhere.add(spec)
+        await until(lambda: len(network.dialled) >= 2 and low in dialled(network))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert list(ours.peers.values()) == [proven]
 
 
 async def test_knowing_one_getter_leads_to_all(

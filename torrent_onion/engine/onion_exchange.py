@@ -85,8 +85,27 @@ class OnionExchange:
             with suppress(AddressError):
                 exchange.claimed = PeerAddress.from_compact_onion(theirs.onion)
                 self._torrent.add_candidates([exchange.claimed], f"{Source.HANDSHAKE}:{peer.key}")
+        self._close_doubles()
         if exchange.told_at is None:
             self._tell(peer, exchange, self.names(now), now)
+
+    def _close_doubles(self) -> None:
+        """Where two have dialled each other, keep what the one with the lower address dialled.
+
+        Peer ids are random, so only the addresses tell. Anyone can claim an address, while who
+        answers on it has proved it: so only a connection that came in is ever closed for it.
+        """
+        own = self._torrent.spec.own_address
+        if own is None:
+            return
+        peers = self._torrent.peers
+        reached = {peer.address for peer in peers.values() if peer.address is not None}
+        for key, exchange in self._exchanges.items():
+            peer, claimed = peers.get(key), exchange.claimed
+            if peer is None or peer.address is not None or claimed not in reached:
+                continue
+            if own.host < claimed.host:
+                peer.close()
 
     def received(self, peer: Peer, message: OnionPex, now: float) -> None:
         """A peer told of others; what comes too often is not looked at."""
