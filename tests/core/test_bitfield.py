@@ -117,7 +117,9 @@ def test_what_another_has_that_is_missing(size: int, data: st.DataObject) -> Non
     mine, theirs = data.draw(pieces), data.draw(pieces)
     here, there = bitfield_of(size, mine), bitfield_of(size, theirs)
     assert here.intersects_missing(there) == bool(theirs - mine)
-    assert list(here.missing_of(there)) == sorted(theirs - mine)
+    assert list(here.update(there).indices()) == sorted(theirs - mine)
+    assert list(here.indices()) == sorted(mine | theirs)
+    assert here.count == len(mine | theirs)
 
 
 def test_a_copy_lives_its_own_life() -> None:

@@ -16,7 +16,7 @@ from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.engine.creation import create_torrent
-from torrent_onion.engine.peer import CHANGES_BURST, CHANGES_PER_SECOND, MAX_ALLOWED_FAST
+from torrent_onion.engine.peer import CHANGES_BURST, CHANGES_PER_SECOND, MAX_ALLOWED_FAST, Peer
 from torrent_onion.engine.serving_goals import GRACE_SECONDS
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
@@ -156,6 +156,49 @@ async def test_pieces_that_are_told_at_once_later_are_added(
         await until(lambda: peer.pieces is not None and [*peer.pieces.indices()] == [0, 1, 2])
         await stranger.send_raw(encode_message(messages.HaveAll()))
         await until(lambda: peer.is_seed)
+
+
+@pytest.mark.parametrize(
+    "what", [messages.HaveAll(), messages.BitfieldMessage(b"\xfc")], ids=["all", "bitfield"]
+)
+async def test_many_pieces_told_at_once_are_looked_at_once(
+    network: MemoryNetwork,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: messages.Message,
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        downloads, looks = stage.seeder.downloads, []
+        ask = downloads.ask
+
+        def counted(peer: Peer, now: float) -> None:
+            looks.append(peer.key)
+            ask(peer, now)
+
+        await stage.meet()
+        await until(lambda: bool(stage.seeder.peers))
+        (peer,) = stage.seeder.peers.values()
+        peer.handle(messages.HaveNone(), 0.0)
+        monkeypatch.setattr(downloads, "ask", counted)
+        peer.handle(what, 0.0)
+        peer.handle(what, 0.0)
+        assert peer.is_seed
+        assert looks == [peer.key]
+
+
+async def test_who_tells_its_pieces_without_end_is_left(
+    network: MemoryNetwork, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A few bytes each, and every one is about all pieces."""
+    async with scene(network, tmp_path) as stage:
+        told = encode_message(messages.BitfieldMessage(b"\x80"))
+        stranger, patient = await stage.meet(), await stage.meet()
+        for _ in range(CHANGES_BURST // 10):  # as often, over as much time as it takes
+            await patient.send_raw(told * 20)
+            await trio.sleep(20 / CHANGES_PER_SECOND)
+        await stranger.send_raw(told * (CHANGES_BURST + 2))
+        await stranger.wait_closed()
+        await until(lambda: len(stage.seeder.peers) == 1)
 
 
 async def test_a_request_while_choked_is_rejected(network: MemoryNetwork, tmp_path: Path) -> None:

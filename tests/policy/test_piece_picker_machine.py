@@ -34,6 +34,13 @@ def content(block: Block) -> bytes:
     return bytes([block.piece * 16 + block.begin // BLOCK_SIZE]) * block.length
 
 
+def bitfield_of(pieces: frozenset[int]) -> Bitfield:
+    bitfield = Bitfield(NUM_PIECES)
+    for index in pieces:
+        bitfield.set(index)
+    return bitfield
+
+
 class PickerMachine(RuleBasedStateMachine):
     """Rules act on the picker and on the model; invariants compare them."""
 
@@ -55,10 +62,7 @@ class PickerMachine(RuleBasedStateMachine):
     def join(self, pieces: frozenset[int], *, liar: bool) -> int:
         peer = self.next_peer
         self.next_peer += 1
-        bitfield = Bitfield(NUM_PIECES)
-        for index in pieces:
-            bitfield.set(index)
-        self.picker.add_peer(peer, bitfield)
+        self.picker.add_peer(peer, bitfield_of(pieces))
         self.pieces[peer] = set(pieces)
         self.asked[peer] = []
         self.late[peer] = []
@@ -91,6 +95,13 @@ class PickerMachine(RuleBasedStateMachine):
         peer = self.some_peer(data)
         self.picker.peer_has(peer, index)
         self.pieces[peer].add(index)
+
+    @precondition(lambda self: self.pieces)
+    @rule(data=st.data(), pieces=st.frozensets(PIECES) | st.just(SEED))
+    def peer_has_also(self, data: st.DataObject, pieces: frozenset[int]) -> None:
+        peer = self.some_peer(data)
+        self.picker.peer_has_also(peer, bitfield_of(pieces))
+        self.pieces[peer] |= pieces
 
     @precondition(lambda self: self.pieces)
     @rule(data=st.data(), index=PIECES)

@@ -31,6 +31,14 @@ def test_more_is_shown_to_whoever_passes_on() -> None:
     assert shown_to == ONE
 
 
+def test_what_is_shown_is_awaited_until_it_is_passed_on() -> None:
+    seeder, _, first = with_peers(ONE, OTHER)
+    assert set(first) < seeder.awaited
+    assert len(seeder.awaited) == 2 * SHOWN_AT_ONCE
+    seeder.peer_has({OTHER}, first[0])
+    assert first[0] not in seeder.awaited
+
+
 def test_what_one_person_tells_on_several_connections_was_not_passed_on() -> None:
     seeder, _, (piece, _) = with_peers(ONE, STRIPE, OTHER)
     person = {ONE, STRIPE}

@@ -141,10 +141,16 @@ class Bitfield:
         """Whether ``other``, of the same size, has any piece that is missing here."""
         return bool(_integer(other.to_bytes()) & ~_integer(self._bits))
 
-    def missing_of(self, other: "Bitfield") -> Iterator[int]:
-        """Yield the pieces of ``other``, of the same size, that are missing here, in order."""
-        new = _integer(other.to_bytes()) & ~_integer(self._bits)
-        return _set_bits(bytearray(new.to_bytes(len(self._bits))))
+    def update(self, other: "Bitfield") -> "Bitfield":
+        """Add the pieces of ``other``, of the same size; return those that were missing here."""
+        mine, theirs = _integer(self._bits), _integer(other.to_bytes())
+        new = theirs ^ (theirs & mine)
+        added = Bitfield(self._size)
+        added._bits[:] = new.to_bytes(len(self._bits))
+        added._count = new.bit_count()
+        self._bits[:] = (mine | new).to_bytes(len(self._bits))
+        self._count += added._count
+        return added
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self._size:

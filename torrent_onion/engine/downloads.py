@@ -138,6 +138,13 @@ class Downloads:
             self._torrent.uploads.peer_has(peer, index)
             self.ask(peer, now)
 
+    def peer_has_also(self, peer: Peer, new: Bitfield, now: float) -> None:
+        """The peer has more pieces, however many: they are looked at together."""
+        if self._picker is not None and peer.in_picker and not new.is_empty:
+            self._picker.peer_has_also(peer.key, new)
+            self._torrent.uploads.peer_has_also(peer, new)
+            self.ask(peer, now)
+
     def peer_lost(self, peer: Peer, index: int) -> None:
         """The peer no longer has a piece (BEP 54)."""
         if self._picker is not None and peer.in_picker:

@@ -48,7 +48,7 @@ MAX_ALLOWED_FAST = 64
 
 CHANGES_BURST = 500
 """Changes of mind of one peer at once: choked or not, interested or not, extensions, pieces lost,
-answers refused. Each makes us look at all peers."""
+many pieces told together, answers refused. Each makes us look at all peers, or all pieces."""
 
 CHANGES_PER_SECOND = 50.0
 """The same in the long run. Clients do it a few times a second when pieces are small."""
@@ -334,17 +334,19 @@ class Peer:
         self._torrent.uploads.interest_changed(self, now)
 
     def _on_pieces(self, event: messages.BitfieldMessage | messages.HaveAll, now: float) -> None:
+        self._count_change(now)
         num_pieces = self._torrent.num_pieces
         if num_pieces is None:
             self._early = event
+            return
+        if self._has_told and self.is_seed:
             return
         if isinstance(event, messages.HaveAll):
             pieces = Bitfield.full(num_pieces)
         else:
             pieces = Bitfield.from_bytes(event.bits, num_pieces)
         if self._has_told and self.pieces is not None:
-            for index in self.pieces.missing_of(pieces):
-                self._on_have(messages.Have(index), now)
+            self._torrent.downloads.peer_has_also(self, self.pieces.update(pieces), now)
             return
         self._has_told = True
         self.pieces = pieces

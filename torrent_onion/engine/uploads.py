@@ -61,9 +61,24 @@ class Uploads:
     def peer_has(self, peer: Peer, index: int) -> None:
         """A peer has one piece more."""
         if self._super_seed is not None:
-            person = {other.key for other in self._connections_of(peer)}
-            for key, shown in self._super_seed.peer_has(person, index):
-                self._show(self._torrent.peers.get(key), [shown])
+            self._pass_on(self._super_seed, peer, index)
+        self._count_complete(peer)
+
+    def peer_has_also(self, peer: Peer, new: Bitfield) -> None:
+        """A peer has more pieces; only those that a super-seeder waits for are looked at."""
+        if self._super_seed is not None:
+            for index in self._super_seed.awaited:
+                if new[index]:
+                    self._pass_on(self._super_seed, peer, index)
+        self._count_complete(peer)
+
+    def _pass_on(self, super_seed: SuperSeed, peer: Peer, index: int) -> None:
+        """Show who passed a piece on the next ones (BEP 16)."""
+        person = {other.key for other in self._connections_of(peer)}
+        for key, shown in super_seed.peer_has(person, index):
+            self._show(self._torrent.peers.get(key), [shown])
+
+    def _count_complete(self, peer: Peer) -> None:
         if peer.is_seed:
             self.goals.peer_complete(peer, self._connections_of(peer))
 

@@ -139,12 +139,20 @@ class PiecePicker:
         """Note a piece that a peer has got (BEP 3 ``have``); a second time changes nothing."""
         state = self._peers[peer]
         bit = 1 << index
-        if state.pieces & bit:
-            return
-        state.pieces |= bit
-        self._board.availability.add(bit)
-        if peer not in self._interest:
-            self._interest.review(peer, bit & self._board.useful)
+        if not state.pieces & bit:
+            self._add_pieces(state, bit)
+
+    def peer_has_also(self, peer: PeerKey, pieces: Bitfield) -> None:
+        """Note many pieces that a peer has got; what it had before changes nothing."""
+        state = self._peers[peer]
+        mask = piece_sets.from_bitfield(pieces)
+        self._add_pieces(state, mask ^ (mask & state.pieces))
+
+    def _add_pieces(self, state: PickerPeer, new: PieceSet) -> None:
+        state.pieces |= new
+        self._board.availability.add(new)
+        if state.key not in self._interest:
+            self._interest.review(state.key, new & self._board.useful)
 
     def peer_lost(self, peer: PeerKey, index: int) -> None:
         """Note a piece that a peer has no more (BEP 54); it is asked for no more blocks of it."""

@@ -62,6 +62,11 @@ class SuperSeed:
         return index in self._shown.get(peer, ())
 
     @property
+    def awaited(self) -> frozenset[int]:
+        """The pieces that were shown and not seen elsewhere yet."""
+        return frozenset().union(*self._waiting.values())
+
+    @property
     def is_out(self) -> bool:
         """Whether those who are connected have one whole copy between them."""
         together = 0
