@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from integration.bench import engine_transfer, growth, hashing, onion_transfer, swarm
+from integration.bench import engine_transfer, growth, hashing, onion_transfer, swarm, tracker_load
 from integration.bench.figures import Row, print_row, print_rows, write_json
 
 IN_MEMORY = Path("/dev/shm")
@@ -29,9 +29,10 @@ PARTS: dict[str, tuple[Measure, int, int]] = {
     "engine": (engine_transfer.measure, 2000, 500),
     "hashing": (hashing.measure, 4000, 500),
     "growth": (growth.measure, 20, 10),
+    "tracker": (tracker_load.measure, 1000, 100),
 }
-"""By name: how it is measured, and how much in a whole run and in a quick one: megabytes, and of
-growth seconds."""
+"""By name: how it is measured, and how much in a whole run and in a quick one: megabytes, of
+growth seconds, and of the tracker thousands of peers."""
 PLOTTED = (60, 20)
 """Megabytes for each point of the plot, in a whole run and in a quick one."""
 

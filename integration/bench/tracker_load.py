@@ -28,6 +28,7 @@ from urllib.parse import quote_from_bytes
 
 from nacl.signing import SigningKey
 
+from integration.bench.figures import Row
 from integration.bench.tracker_process import TRACKER_URL, resident_bytes
 from tor_control.onion_address import onion_address
 from torrent_onion.protocol.tracker import onion_proof_message
@@ -38,6 +39,8 @@ ANNOUNCES = 10_000
 """Different announces that are sent over and over: an onion each, 50 in a torrent."""
 OPENTRACKER_PEERS = 400_000
 """For its memory: enough to see, and they must be announced one by one."""
+MOST_MEMORY = 1024
+"""MiB that a million peers may take."""
 ROOT = Path(__file__).parents[2]
 
 WRK_SCRIPT = """
@@ -270,13 +273,13 @@ def memory_of_ours(peers: int, torrents: int) -> Memory:
     return Memory(f"ours, in {torrents:,} torrents", peers, result["bytes"] / result["peers"])
 
 
-def memory_of_opentracker() -> Memory:
+def memory_of_opentracker(peers: int = OPENTRACKER_PEERS) -> Memory:
     """Announce peers, told apart by their ports, and look at the process."""
     hashes = [quote_from_bytes(one) for one in info_hashes()]
     with tempfile.TemporaryDirectory() as folder, opentracker(Path(folder)) as running:
         before = resident_bytes(running.process.pid)
         host, _, port = running.target.partition(":")
-        for number in range(OPENTRACKER_PEERS):
+        for number in range(peers):
             info_hash = hashes[number % TORRENTS]
             peer = f"peer_id={'a' * 20}&port={1024 + number // TORRENTS}"
             with socket.create_connection((host, int(port))) as client:
@@ -285,7 +288,23 @@ def memory_of_opentracker() -> Memory:
                 assert client.recv(4096).startswith(b"HTTP/1.1 200")
         used = resident_bytes(running.process.pid) - before
     what = f"opentracker, in {TORRENTS:,} torrents"
-    return Memory(what, OPENTRACKER_PEERS, used / OPENTRACKER_PEERS)
+    return Memory(what, peers, used / peers)
+
+
+def measure(_: Path, thousands: int, runs: int) -> Iterator[Row]:
+    """The part of ``./run bench``; ``thousands`` of peers are put into our memory."""
+    seconds = 3
+    loads = [[*measure_ours(seconds), *measure_opentracker(seconds)] for _ in range(runs)]
+    theirs = [run[-1].rate for run in loads]
+    for number, row in enumerate(loads[0][:-1]):
+        ours = [run[number].rate for run in loads]
+        yield Row(row.what, "opentracker", "announces/s", ours, theirs, None)
+    peers = thousands * 1000
+    memory, beside = memory_of_ours(peers, peers // 50), memory_of_opentracker(peers // 10)
+    ours, theirs = [memory.bytes_a_peer], [beside.bytes_a_peer]
+    yield Row("a peer in the tracker's memory", "opentracker", "bytes", ours, theirs, None)
+    million = [memory.bytes_a_peer * 1e6 / 2**20]
+    yield Row("a million peers in it", "", "MiB", million, [], MOST_MEMORY)
 
 
 def print_loads(rows: Sequence[Load], yardstick: float | None) -> None:
