@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Iterable
+from math import inf
 from random import Random
 
 import pytest
@@ -8,7 +9,13 @@ from hypothesis import strategies as st
 
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.policy import peer_pool
-from torrent_onion.policy.peer_pool import GIVEN_UP_SECONDS, LIVED_SECONDS, PeerPool, Source
+from torrent_onion.policy.peer_pool import (
+    GIVEN_UP_SECONDS,
+    HURRIED_SECONDS,
+    LIVED_SECONDS,
+    PeerPool,
+    Source,
+)
 
 OWN = PeerAddress("own.example", 1)
 GOOD = PeerAddress("good.example", 1)
@@ -375,6 +382,35 @@ def test_a_lost_peer_is_dialled_again_in_the_middle_of_a_flood(pool: PeerPool) -
     dial_all(pool, 2.0)
     pool.closed(GOOD, 300.0)
     assert seconds_until_dialled(pool, GOOD, takes=125.0, now=300.0) <= 13
+
+
+# How long a dial may take.
+
+
+def test_who_others_wait_for_is_given_less_time_at_first(pool: PeerPool) -> None:
+    pool.add([GOOD], "tracker:1")
+    pool.next_to_dial(0.0)
+    assert pool.next_to_dial(0.0) is None
+    assert pool.patience(GOOD) == inf  # nobody waits
+    pool.add(peers(range(20)), "tracker:1")
+    dial_all(pool, 0.0)
+    assert pool.patience(GOOD) == HURRIED_SECONDS
+    pool.failed(GOOD, 20.0)
+    dial_all(pool, 100.0)
+    assert pool.patience(GOOD) == 2 * HURRIED_SECONDS
+
+
+def test_the_user_s_peers_are_given_all_the_time(pool: PeerPool) -> None:
+    pool.add([GOOD, *peers(range(20))], Source.USER)
+    dial_all(pool, 0.0)
+    assert pool.patience(GOOD) == inf
+
+
+def test_more_dials_at_once_are_told_to_a_pool_that_has_no_room(pool: PeerPool) -> None:
+    pool.add(peers(range(500)), "tracker:1")
+    assert len(dial_all(pool, 0.0)) == 5
+    pool.set_max_dials(16)
+    assert len(dial_all(pool, 0.0)) == 5
 
 
 # Memory.

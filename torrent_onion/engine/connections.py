@@ -9,6 +9,7 @@ other.
 import logging
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count
 
@@ -49,6 +50,14 @@ class _Outcome(Enum):
     """It is no peer of this torrent, or not now."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _DialUnderWay:
+    """A dial to a candidate, and how to end it."""
+
+    began: float
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
 class Connections:
     """Makes and serves all connections of one torrent.
 
@@ -66,6 +75,7 @@ class Connections:
         self._stripes = Stripes(torrent)
         self._keys = count(1)
         self._dialling = 0
+        self._dials: dict[PeerAddress, _DialUnderWay] = {}
         self._open = 0
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -80,33 +90,53 @@ class Connections:
     def _has_room(self) -> bool:
         return self._open + self._dialling < self._torrent.settings.max_connections
 
+    @property
+    def _max_dials(self) -> int:
+        """How many dials there may be: more while there is nobody to fetch anything from."""
+        torrent = self._torrent
+        is_alone = not self._open and not torrent.traffic.download_rate(trio.current_time())
+        return torrent.settings.max_dials_alone if is_alone else torrent.settings.max_dials
+
     async def _dial_candidates(self, nursery: trio.Nursery) -> None:
         """Keep dialling, while peers are wanted, whenever there is somebody and room for more."""
         torrent = self._torrent
         while torrent.wants_peers:
+            now, most = trio.current_time(), self._max_dials
+            torrent.pool.set_max_dials(most)
             while (
                 self._has_room
-                and self._dialling < torrent.settings.max_dials
-                and (address := torrent.pool.next_to_dial(trio.current_time())) is not None
+                and self._dialling < most
+                and (address := torrent.pool.next_to_dial(now)) is not None
             ):
                 self._dialling += 1
-                nursery.start_soon(self._dial_candidate, address)
+                self._dials[address] = dial = _DialUnderWay(now)
+                nursery.start_soon(self._dial_candidate, address, dial)
+            self._give_up_dials(now)
             with trio.move_on_after(LOOK_SECONDS):
                 await torrent.more_candidates.wait()
 
-    async def _dial_candidate(self, address: PeerAddress) -> None:
+    def _give_up_dials(self, now: float) -> None:
+        """End the dials that others have waited for too long."""
+        for address, dial in self._dials.items():
+            if now >= dial.began + self._torrent.pool.patience(address):
+                dial.scope.cancel()
+
+    async def _dial_candidate(self, address: PeerAddress, dial: _DialUnderWay) -> None:
         pool = self._torrent.pool
+        stream = None
         try:
-            stream = await self._reach(address, self._isolation)
+            with dial.scope:
+                stream = await self._reach(address, self._isolation)
         except OSError as error:
-            now = trio.current_time()
             if is_network_down(error):
-                pool.postponed(address, now + NETWORK_DOWN_PAUSE)
-            else:
-                pool.failed(address, now)
-            return
+                pool.postponed(address, trio.current_time() + NETWORK_DOWN_PAUSE)
+                return
         finally:
+            self._dials.pop(address, None)
             self._torrent.more_candidates.ring()
+        if stream is None:
+            pool.failed(address, trio.current_time())
+            return
         pool.connected(address, trio.current_time())
         outcome = await self._serve(self._obfuscated_if_needed(stream, address), address)
         now = trio.current_time()

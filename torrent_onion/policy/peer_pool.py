@@ -7,6 +7,9 @@
 - Within a source: fewest failures first, then what most sources named, then what was named last.
 - What the user named is dialled first and for ever, as its onion may only not be up yet; what was a
   peer of ours once is tried for ever too, rarely. The rest is given up, and remembered as such.
+- While a download has nobody at all it may dial more at once than when it has peers. Whom others
+  wait for is given less time at first, if only others vouch for it: each further try may take twice
+  as long, so that nobody who is only slow is lost.
 - Who hangs up on our plain handshake may only take an obfuscated one (MSE): it is dialled once more
   for that, and in that way for ever if it works. Never an onion.
 """
@@ -30,6 +33,9 @@ GIVEN_UP_SECONDS: Final = 1800.0
 """Until a name that never answered is taken again: the onion may be up by then."""
 LIVED_SECONDS: Final = 60.0
 """A connection that lasted so long was a good one; shorter ones make the next pause longer."""
+HURRIED_SECONDS: Final = 20.0
+"""That a first try may take while others wait for its dial. Tor mostly reaches an onion in 3 to 15
+seconds, and says within seconds that it has no descriptor; longer ones mostly end in nothing."""
 JITTER: Final = 0.2
 """Share by which pauses differ, so that dials do not show that they belong together."""
 SURPRISE: Final = 0.25
@@ -127,16 +133,14 @@ class PeerPool:
     Args:
         rng: For jitter, samples and lots.
         own_address: Where others reach us; never dialled.
-        max_dials: Dials that the caller has under way at once. Those whom we trust get all but one
-            of them, the others too; of these one kind gets less, and one source still less.
+        max_dials: Dials that the caller has under way at once; see :meth:`set_max_dials`.
     """
 
     def __init__(self, rng: Random, own_address: PeerAddress | None, *, max_dials: int = 8) -> None:
         self._rng = rng
         self._own_address = own_address
-        self._max_dials = max(1, max_dials * 7 // 8)
-        self._max_dials_of_kind = max(1, max_dials * 6 // 8)
-        self._max_dials_of_source = max(1, max_dials * 5 // 8)
+        self._max_dials = max_dials
+        self._is_crowded = False
         self._candidates: dict[PeerAddress, _Candidate] = {}
         self._given_up: dict[PeerAddress, float] = {}
         self._banned: dict[PeerAddress, None] = {}
@@ -177,6 +181,23 @@ class PeerPool:
         self._trim(kind, source)
         self._quiet_until = -inf
 
+    def set_max_dials(self, max_dials: int) -> None:
+        """Say how many dials the caller has under way at once from now on.
+
+        Those whom we trust get all but an eighth of them, the others too; of these one kind gets
+        less, and one source still less.
+        """
+        if max_dials != self._max_dials:
+            self._max_dials = max_dials
+            self._quiet_until = -inf
+
+    def patience(self, address: PeerAddress) -> float:
+        """Seconds that a dial may take; infinite unless others wait for it to end."""
+        candidate = self._candidates.get(address)
+        if candidate is None or candidate.kind in _TRUSTED or not self._is_crowded:
+            return inf
+        return HURRIED_SECONDS * 2.0**candidate.failures
+
     def next_to_dial(self, now: float) -> PeerAddress | None:
         """Choose whom to dial now; the caller must say what came of it.
 
@@ -198,6 +219,7 @@ class PeerPool:
                 else:
                     self._quiet_until = min(self._quiet_until, candidate.not_before)
         source = self._next_source(ready, dials)
+        self._is_crowded = source is None and bool(ready)
         if source is None:  # nor will there be one before a pause or a dial is over
             return None
         self._quiet_until = -inf
@@ -303,14 +325,15 @@ class PeerPool:
         of_kind = Counter(dial.kind for dial in dials)
         of_source = Counter(dial.source for dial in dials)
         trusted = sum(of_kind[kind] for kind in _TRUSTED)
+        of_most, of_one_kind, of_one_source = (max(1, self._max_dials * n // 8) for n in (7, 6, 5))
 
         def has_room(kind: Source, source: str) -> bool:
             if kind in _TRUSTED:
-                return trusted < self._max_dials
+                return trusted < of_most
             return (
-                len(dials) - trusted < self._max_dials
-                and of_kind[kind] < self._max_dials_of_kind
-                and of_source[source] < self._max_dials_of_source
+                len(dials) - trusted < of_most
+                and of_kind[kind] < of_one_kind
+                and of_source[source] < of_one_source
             )
 
         def rank(source: str) -> tuple[bool, int, int, int, int, float]:
