@@ -14,12 +14,10 @@ from torrent_onion.core.metainfo import Info
 from torrent_onion.core.piece_layout import Block
 from torrent_onion.engine.bandwidth import take_from_all
 from torrent_onion.engine.complete_pieces import CompletePieces
-from torrent_onion.engine.identical_files import IdenticalPieces
 from torrent_onion.engine.peer import Peer
-from torrent_onion.engine.selection import wanted_pieces
+from torrent_onion.engine.piece_priorities import PiecePriorities
 from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.picker_peer import BlockKey
-from torrent_onion.policy.piece_board import NORMAL_PRIORITY
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
 from torrent_onion.protocol import messages
@@ -37,22 +35,31 @@ class Downloads:
     Attributes:
         complete_pieces: Pieces whose blocks are all here, waiting for a thread.
         done: Bytes of files that are verified and on disk.
-        unwanted: Bytes of files that are missing and not to be fetched.
     """
 
     def __init__(self, torrent: "Torrent") -> None:
         self.complete_pieces = CompletePieces()
         self.done = 0
-        self.unwanted = 0
         self._torrent = torrent
         self._picker: PiecePicker | None = None
-        self._identical: IdenticalPieces | None = None
-        self._waiting: set[int] = set()  # pieces that are copied when one like them has come
+        self._priorities: PiecePriorities | None = None
+
+    @property
+    def unwanted(self) -> int:
+        """Bytes of files that are missing and not to be fetched; 0 while that is not known."""
+        return self._priorities.unwanted if self._priorities else 0
 
     @property
     def is_done(self) -> bool:
         """Whether every wanted piece is here."""
-        return self.picker.is_done and not self._waiting
+        return self.priorities.is_done
+
+    @property
+    def priorities(self) -> PiecePriorities:
+        """How much pieces are wanted, for whoever comes after the check."""
+        if self._priorities is None:
+            raise RuntimeError("the data is not checked yet")
+        return self._priorities
 
     @property
     def picker(self) -> PiecePicker:
@@ -72,44 +79,17 @@ class Downloads:
         torrent = self._torrent
         sequential = torrent.spec.sequential
         self._picker = PiecePicker(info.layout, have.copy(), rng=torrent.rng, sequential=sequential)
-        for pieces, priority in torrent.file_priorities.of_pieces():
-            self._picker.set_priority(pieces, priority)
+        self._priorities = PiecePriorities(info, torrent.file_priorities, self._picker, have)
         self.done = sum(info.data_length(index) for index in have.indices())
-        wanted = wanted_pieces(info, torrent.wanted)
-        self.unwanted = sum(
-            info.data_length(index) for index in have.missing() if not wanted[index]
-        )
-        self._identical = IdenticalPieces(info)
-        self._waiting = set(self._identical.to_wait(wanted, have))
-        for index in self._waiting:
-            self._picker.set_priority(index, 0)
-
-    def to_copy(self, index: int) -> list[int]:
-        """Pieces that waited for this one, for they are the same."""
-        others = self._identical.others(index) if self._identical else []
-        return [other for other in others if other in self._waiting]
-
-    def fetch_after_all(self, index: int) -> None:
-        """A piece that waited for another is not the same."""
-        self._waiting.discard(index)
-        self.picker.set_priority(index, NORMAL_PRIORITY)
-        self.ask_everybody()
 
     def file_priority_changed(self, file: int) -> None:
         """A file is wanted more or less than before, or no more, or again."""
-        picker, torrent = self._picker, self._torrent
-        if picker is None:  # whoever begins knows it
+        if self._priorities is None:  # whoever begins knows it
             return
-        info = torrent.metadata.known_info
-        for pieces, priority in torrent.file_priorities.of_pieces(info.layout.pieces_of_file(file)):
-            lacking = [index for index in pieces if not torrent.known_have[index]]
-            before = sum(info.data_length(i) for i in lacking if not picker.priority(i))
-            for key, block in picker.set_priority(pieces, priority):
-                self._cancel_request(key, block)
-            after = sum(info.data_length(i) for i in lacking if not priority)
-            self.unwanted += after - before
-        if picker.is_done:
-            torrent.all_verified.set()
+        for key, block in self._priorities.file_changed(file):
+            self._cancel_request(key, block)
+        if self.is_done:
+            self._torrent.all_verified.set()
         self.ask_everybody()
 
     # What peers tell.
@@ -240,15 +220,15 @@ class Downloads:
 
     def piece_verified(self, index: int, now: float) -> None:
         """A piece is right and on disk: tell everybody who lacks it."""
-        picker = self.picker
-        self._waiting.discard(index)
+        picker, torrent = self.picker, self._torrent
+        if torrent.known_have[index]:
+            return
         for key in picker.piece_verified(index):
-            self._torrent.culprits.ban(key)
-        self._torrent.known_have.set(index)
-        length = self._torrent.metadata.known_info.data_length(index)
-        self.done += length
-        if not picker.priority(index):  # it was no longer wanted while it was being verified
-            self.unwanted -= length
+            torrent.culprits.ban(key)
+        torrent.known_have.set(index)
+        self.done += torrent.metadata.known_info.data_length(index)
+        if self.priorities.piece_arrived(index):
+            self.ask_everybody()
         for peer in self._torrent.peers.values():  # who has it as well learns how far we are
             peer.send(messages.Have(index))
         if self.is_done:

@@ -33,24 +33,28 @@ class IdenticalPieces:
         for file, entry in enumerate(info.files):
             if entry.pieces_root is not None and entry.length and entry.symlink is None:
                 files[entry.pieces_root, entry.length].append(file)
+        groups_of_files = [same for same in files.values() if len(same) > 1]
+        self._files = {file: same for same in groups_of_files for file in same}
         self.groups: list[tuple[int, ...]] = [
             group
-            for same in files.values()
-            if len(same) > 1
+            for same in groups_of_files
             for group in zip(*map(info.layout.pieces_of_file, same), strict=True)
         ]
         self._group_of = {index: group for group in self.groups for index in group}
 
-    def others(self, index: int) -> list[int]:
-        """All pieces with the content of this one, but it."""
-        return [other for other in self._group_of.get(index, ()) if other != index]
+    def group(self, index: int) -> tuple[int, ...]:
+        """All pieces with the content of this one, itself among them; none where it is alone."""
+        return self._group_of.get(index, ())
 
-    def to_wait(self, wanted: Bitfield, have: Bitfield) -> list[int]:
-        """Pieces that need not be fetched, for one of the same content is."""
-        waiting: list[int] = []
-        for group in self.groups:
-            waiting += [each for each in group if wanted[each] and not have[each]][1:]
-        return waiting
+    def groups_in(self, pieces: Iterable[range]) -> set[tuple[int, ...]]:
+        """All groups that have any of these pieces."""
+        if not self.groups:
+            return set()
+        return {self._group_of[i] for run in pieces for i in run if i in self._group_of}
+
+    def files_like(self, file: int) -> Sequence[int]:
+        """All files with the content of this one, itself among them."""
+        return self._files.get(file, (file,))
 
 
 def fit(info: Info, index: int, data: memoryview) -> bytearray:

@@ -130,11 +130,15 @@ class TorrentData:
         """Give every wanted file its final name, for all their pieces are verified.
 
         Raises:
+            RuntimeError: A piece is missing; a final name would say otherwise.
             StorageError: A final name is taken, or the disk refused.
         """
-        storage = self._torrent.open_storage
+        storage, have = self._torrent.open_storage, self._torrent.known_have
         if storage.is_read_only:
             return
+        wanted = wanted_pieces(self._info, self._torrent.wanted_files)
+        if next(have.missing_of(wanted), None) is not None:
+            raise RuntimeError("data is missing that is to get its final name")
         with trio.CancelScope(shield=True):  # a record without its data would only be in the way
             await storage.finish(self._final, self._torrent.wanted_files)
             if not await self._threads.run(lambda: os.path.lexists(self._partial.path)):

@@ -152,12 +152,12 @@ class TorrentTasks:
     async def _copy_to_others(self, download: PieceDownload) -> None:
         """Write a piece wherever else the torrent has it (BEP 52 "pieces root")."""
         torrent = self._torrent
-        for index in torrent.downloads.to_copy(download.index):
+        priorities = torrent.downloads.priorities
+        for index in priorities.to_copy(download.index):
             data = fit(torrent.metadata.known_info, index, memoryview(download.buffer))
-            if await torrent.open_storage.commit_piece(index, data):
+            is_right = await torrent.open_storage.commit_piece(index, data)
+            if is_right and priorities.is_waiting(index):  # else it is fetched, or no longer wanted
                 torrent.downloads.piece_verified(index, trio.current_time())
-            else:
-                torrent.downloads.fetch_after_all(index)
 
     # Time.
 
