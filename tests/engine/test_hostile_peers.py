@@ -14,7 +14,7 @@ from tests.engine.helpers import MemoryNetwork, MemoryPeerStream, until
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
-from torrent_onion.core.piece_layout import BLOCK_SIZE
+from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.peer import CHANGES_BURST, CHANGES_PER_SECOND, MAX_ALLOWED_FAST, Peer
 from torrent_onion.engine.serving_goals import GRACE_SECONDS
@@ -713,6 +713,34 @@ async def test_a_request_that_is_cancelled_in_time_is_not_served(
         assert messages.Reject(1, 0, BLOCK_SIZE) in answers
         assert {a.piece for a in answers if isinstance(a, messages.Piece)} == {0, 2}
         assert stage.seeder.statistics().uploaded == 2 * BLOCK_SIZE
+
+
+async def test_a_cancel_does_not_look_through_the_queue(
+    network: MemoryNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[Block] = []
+
+    class CountedBlock(Block):
+        __hash__ = Block.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(self)
+            return super().__eq__(other)
+
+    monkeypatch.setattr("torrent_onion.engine.peer.Block", CountedBlock)
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        await stranger.send(messages.Interested())
+        await stranger.wait_for(messages.Unchoke)
+        (peer,) = stage.seeder.peers.values()
+        for begin in [*range(1000), 500]:  # what waits already gets one answer
+            peer.handle(messages.Request(0, begin, 1), 0.0)
+        assert len(peer.uploads) == 1000
+        del compared[:]
+        for begin in range(998, 1100):
+            peer.handle(messages.Cancel(0, begin, 1), 0.0)
+        assert len(peer.uploads) == 998
+        assert len(compared) < 1000
 
 
 async def test_who_is_upload_only_and_of_no_use_to_a_seed_is_left(

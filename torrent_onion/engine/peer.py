@@ -4,7 +4,7 @@ Synchronous: messages go in by ``handle``, what is to be sent collects in the wi
 ``wake`` says that there is something to send. Decisions that need the whole torrent are its own.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ class Peer:
         self.peer_interested = False
         self.pieces: Bitfield | None = None
         self.requests = RequestQueue()
-        self.uploads: deque[Block] = deque()
+        self.uploads: OrderedDict[Block, None] = OrderedDict()  # asked for, the oldest first
         self.hash_requests: deque[HashRequest] = deque()
         self.metadata_requests: deque[int] = deque()
         self._drained = trio.Event()
@@ -253,10 +253,10 @@ class Peer:
             return
         self.am_choking = True
         self.send(messages.Choke())
-        waiting, self.uploads = self.uploads, deque()
+        waiting, self.uploads = self.uploads, OrderedDict()
         for block in waiting:
             if self._take_fast(block):
-                self.uploads.append(block)
+                self.uploads[block] = None
             else:
                 self._reject(block)
 
@@ -375,13 +375,15 @@ class Peer:
 
     def _on_request(self, request: messages.Request, _: float) -> None:
         block = Block(request.piece, request.begin, request.length)
+        if block in self.uploads:
+            return
         is_welcome = (
             len(self.uploads) < MAX_UPLOAD_QUEUE
             and self._torrent.uploads.can_serve(self, block)
             and (not self.am_choking or self._take_fast(block))
         )
         if is_welcome:
-            self.uploads.append(block)
+            self.uploads[block] = None
             self.wake.ring()
         else:
             self._reject(block)
@@ -389,7 +391,7 @@ class Peer:
     def _on_cancel(self, cancel: messages.Cancel, _: float) -> None:
         block = Block(cancel.piece, cancel.begin, cancel.length)
         if block in self.uploads:
-            self.uploads.remove(block)
+            del self.uploads[block]
             self._reject(block)
 
     def _on_block(self, piece: messages.Piece, now: float) -> None:

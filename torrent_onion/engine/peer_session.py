@@ -147,12 +147,12 @@ async def _queue_blocks(peer: Peer) -> None:
     while peer.hash_requests and peer.wire.bytes_queued < MAX_BATCH:
         await peer.answer_hash_request()
     while peer.uploads and peer.wire.bytes_queued < MAX_BATCH:
-        block = peer.uploads.popleft()
+        block = next(iter(peer.uploads))
         data = peer.block_data_nowait(block)
+        if data is None and peer.wire.bytes_queued:  # send what is ready before the disk is read
+            return
+        del peer.uploads[block]
         if data is None:
-            if peer.wire.bytes_queued:  # send what is ready before waiting for the disk
-                peer.uploads.appendleft(block)
-                return
             data = await peer.read_block(block)
         await peer.upload_allowance(block.length)
         peer.send_block(block, data, trio.current_time())
