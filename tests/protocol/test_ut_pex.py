@@ -32,6 +32,18 @@ def test_the_payload_is_exactly_this() -> None:
     assert set(read.dropped) == set(message.dropped)
 
 
+def test_what_libtorrent_sends_is_understood() -> None:
+    """Recorded from 2.1.1 on loopback: nobody at first, its seed after a minute."""
+    empty = b"d5:added0:7:added.f0:6:added60:8:added6.f0:7:dropped0:8:dropped60:e"
+    assert UtPex.decode(empty) == UtPex()
+    named = empty.replace(b"5:added0:", b"5:added6:\x7f\x00\x00\x01\x8f\x1d")
+    message = UtPex.decode(named.replace(b"7:added.f0:", b"7:added.f1:\x0b"))
+    [(address, flags)] = message.added
+    assert address == PeerAddress("127.0.0.1", 36637)
+    assert flags & FLAG_SEED
+    assert not message.dropped
+
+
 @pytest.mark.parametrize("address", [ONION, PeerAddress("peer.example", 1)])
 def test_nothing_but_ip_addresses_is_sent(address: PeerAddress) -> None:
     assert not is_ip_address(address)
