@@ -137,7 +137,7 @@ class TorrentData:
         if storage.is_read_only:
             return
         wanted = wanted_pieces(self._info, self._torrent.wanted_files)
-        if next(have.missing_of(wanted), None) is not None:
+        if have.intersects_missing(wanted):
             raise RuntimeError("data is missing that is to get its final name")
         with trio.CancelScope(shield=True):  # a record without its data would only be in the way
             await storage.finish(self._final, self._torrent.wanted_files)
