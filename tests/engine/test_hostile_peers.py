@@ -120,6 +120,8 @@ async def scene(
     form: TorrentFormat = TorrentFormat.V1,
     settings: Settings | None = None,
     goals: Goals = NO_GOALS,
+    *,
+    super_seed: bool = False,
 ) -> AsyncIterator[Scene]:
     content = tmp_path / "seed" / "file.bin"
     content.parent.mkdir()
@@ -128,7 +130,9 @@ async def scene(
     metainfo = made.metainfo
     address, listener = network.listen(1)
     async with open_session(dial=network.dial, settings=settings) as session:
-        spec = TorrentSpec(metainfo, content.parent, shared_path=content, goals=goals)
+        spec = TorrentSpec(
+            metainfo, content.parent, shared_path=content, goals=goals, super_seed=super_seed
+        )
         torrent = session.add(spec, listener=listener)
         await torrent.wait_complete()
         with trio.fail_after(1000):
@@ -820,6 +824,43 @@ async def test_who_was_sent_all_is_not_cut_off_before_it_has_arrived(
         assert stage.seeder.uploads.has_reached_goal(now + GRACE_SECONDS + 1), "it may never end"
         await stranger.send(messages.NotInterested())
         await stage.seeder.ended.wait()
+
+
+async def test_padding_counts_for_no_goal(network: MemoryNetwork, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(20):
+        (folder / str(number)).write_bytes(bytes([number]) * 100)
+    made = await create_torrent(folder, piece_length=PIECE, torrent_format=TorrentFormat.HYBRID)
+    address, listener = network.listen(1)
+    async with open_session(dial=network.dial) as session:
+        goals = Goals(ratio=1.0, copies=1)
+        spec = TorrentSpec(made.metainfo, tmp_path, shared_path=folder, goals=goals)
+        seeder = session.add(spec, listener=listener)
+        await seeder.wait_complete()
+        stage = Scene(network, made.metainfo, b"", seeder, address)
+        stranger = await stage.meet()
+        await stranger.send(messages.Interested())
+        await stranger.wait_for(messages.Unchoke)
+        await stranger.send(messages.Request(0, 0, BLOCK_SIZE))  # one file and its padding
+        await stranger.wait_for(messages.Piece)
+        assert seeder.statistics().uploaded == BLOCK_SIZE
+        assert seeder.uploads.goals.data_sent == 100
+        await stranger.send(messages.NotInterested())
+        now = trio.current_time() + GRACE_SECONDS + 1
+        assert not seeder.uploads.has_reached_goal(now)
+
+
+@pytest.mark.parametrize("super_seed", [False, True])
+async def test_who_claims_to_have_all_ends_no_seeder(
+    network: MemoryNetwork, tmp_path: Path, *, super_seed: bool
+) -> None:
+    goals = Goals(copies=1)
+    async with scene(network, tmp_path, goals=goals, super_seed=super_seed) as stage:
+        stranger = await stage.meet()
+        await stranger.send(messages.HaveAll())
+        await until(lambda: any(peer.is_seed for peer in stage.seeder.peers.values()))
+        assert not stage.seeder.uploads.has_reached_goal(trio.current_time())
 
 
 async def test_copies_are_people_who_have_everything_not_bytes(

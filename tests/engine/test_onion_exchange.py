@@ -15,11 +15,14 @@ from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.metainfo_build import build_info
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.onion_exchange import PEX_SECONDS, OnionExchange
+from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
+from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.onion_pex import OnionPex
+from torrent_onion.protocol.peer_wire import PeerWire
 
 PIECE = 16384
 PLAIN = PeerAddress("198.51.100.1", 6881)
@@ -92,6 +95,30 @@ async def test_two_that_dial_each_other_keep_one_connection(
     assert kept.address == high, "the one that the lower address dialled is kept"
     [kept] = torrents[high].peers.values()
     assert kept.address is None
+
+
+async def test_what_carries_data_is_not_closed_as_a_double(
+    network: MemoryNetwork, session: Session, content: Path, tmp_path: Path
+) -> None:
+    metainfo = await metainfo_of(content)
+    low, high = sorted((onion(1), onion(2)), key=lambda address: address.host)
+    listener = network.listeners[low] = MemoryListener()
+    spec = TorrentSpec(metainfo, content.parent, shared_path=content, own_address=low)
+    seeder = session.add(spec, listener=listener)
+    getter = join(network, session, metainfo, high, tmp_path / "high", low)
+    await getter.wait_complete()
+    [inbound] = seeder.peers.values()
+    closed: list[bool] = []
+    inbound.on_close(lambda: closed.append(True))
+    reached = Peer(seeder, PeerKey(-1), PeerWire(max_pieces=None), high)
+    seeder.peers[reached.key] = reached
+    assert inbound.data_sent
+    seeder.exchange.handshake_received(inbound, trio.current_time())
+    assert not closed
+    inbound.data_sent = 0
+    seeder.exchange.handshake_received(inbound, trio.current_time())
+    assert closed
+    del seeder.peers[reached.key]
 
 
 async def test_a_claim_alone_ends_no_proven_connection(

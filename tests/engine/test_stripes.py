@@ -2,12 +2,14 @@
 
 import random
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.engine.helpers import MemoryListener, MemoryNetwork, MemoryPeerStream
+from tor_control.onion_address import OnionKey
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.core.magnet import parse_magnet
 from torrent_onion.engine.creation import create_torrent
@@ -16,6 +18,7 @@ from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
+from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.extensions import ExtensionHandshake
 from torrent_onion.protocol.handshake import Handshake
 from torrent_onion.protocol.peer_wire import PeerWire
@@ -105,3 +108,34 @@ async def test_who_says_that_connections_are_stripes_has_one_slot_for_all(
     torrent.uploads.rechoke(trio.current_time())
     unchoked = sum(not peer.am_choking for peer in torrent.peers.values())
     assert unchoked == (4 if told else 2)
+
+
+async def test_a_token_joins_the_connections_of_one_visit_and_no_others(tmp_path: Path) -> None:
+    content = tmp_path / "one.txt"
+    content.write_text("x")
+    metainfo = (await create_torrent(content)).metainfo
+    other_onion = PeerAddress(OnionKey.from_seed(bytes(32)).address, 6881)
+    async with open_session(dial=MemoryNetwork().dial) as session:
+        torrent = session.add(TorrentSpec(metainfo, tmp_path, shared_path=content))
+        second = session.add(TorrentSpec(metainfo, tmp_path / "get"))
+        keys = count()
+
+        def visit(whose: Torrent, address: PeerAddress) -> tuple[Peer, bytes | None]:
+            peer = Peer(whose, PeerKey(next(keys)), PeerWire(max_pieces=None), address)
+            whose.peers[peer.key] = peer
+            return peer, whose._stripe_for(peer)
+
+        one, token = visit(torrent, ONION)
+        two, same = visit(torrent, ONION)
+        assert token is not None
+        assert len(token) == 16
+        assert same == token
+        assert visit(torrent, PLAIN)[1] is None
+        assert visit(torrent, other_onion)[1] != token
+        assert visit(second, ONION)[1] != token
+        torrent.peer_gone(one)
+        assert torrent._stripe_for(two) == token
+        torrent.peer_gone(two)
+        assert visit(torrent, ONION)[1] != token
+        torrent.peers.clear()
+        second.peers.clear()

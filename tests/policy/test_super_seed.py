@@ -55,7 +55,9 @@ def test_a_copy_is_out_when_all_have_it_between_them() -> None:
     seeder, pieces, _ = with_peers(ONE, OTHER)
     for index in range(PIECES):
         assert not seeder.is_out
-        pieces[ONE if index % 3 else OTHER].set(index)
+        who = ONE if index % 3 else OTHER
+        pieces[who].set(index)
+        seeder.peer_has({who}, index)
     assert seeder.is_out
     seeder.remove_peer(OTHER)
     assert not seeder.is_out

@@ -70,7 +70,7 @@ def printable(text: str) -> str:
 
 
 def wrapped(text: str, width: int) -> str:
-    """The text in lines of so many columns; a path or link stays whole, to be copied."""
+    """The text in lines of so many columns, broken at spaces: a link stays whole, to be copied."""
     return "\n".join(
         textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
     )

@@ -35,6 +35,7 @@ from torrent_onion.protocol.peer_wire import Event, PeerWire
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # how often the pool is asked for candidates whose pause is over
+DOUBLE_PAUSE = 60.0  # until a peer that has dialled us is dialled again
 RESERVED_SHARE = 5  # one connection in so many is kept from strangers, for our own dials
 PEER_ID_SIZE = 20  # bytes, BEP 3
 
@@ -140,7 +141,9 @@ class Connections:
         pool.connected(address, trio.current_time())
         outcome = await self._serve(self._obfuscated_if_needed(stream, address), address)
         now = trio.current_time()
-        if outcome is _Outcome.MET:
+        if outcome is _Outcome.MET and self._torrent.exchange.is_claimed(address):
+            pool.postponed(address, now + DOUBLE_PAUSE)  # it is here, on a connection of its own
+        elif outcome is _Outcome.MET:
             pool.closed(address, now)
         elif outcome is _Outcome.HUNG_UP and rc4() is not None:
             pool.hung_up(address, now)

@@ -85,27 +85,38 @@ class OnionExchange:
             with suppress(AddressError):
                 exchange.claimed = PeerAddress.from_compact_onion(theirs.onion)
                 self._torrent.add_candidates([exchange.claimed], f"{Source.HANDSHAKE}:{peer.key}")
-        self._close_doubles()
+        if peer.address is None:
+            self._close_double(peer, exchange.claimed)
+        else:
+            for other in self._claiming(peer.address):
+                self._close_double(other, peer.address)
         if exchange.told_at is None:
             self._tell(peer, exchange, self.names(now), now)
 
-    def _close_doubles(self) -> None:
+    def is_claimed(self, address: PeerAddress) -> bool:
+        """Whether a peer that came in says that this is its address."""
+        return bool(self._claiming(address))
+
+    def _claiming(self, address: PeerAddress) -> list[Peer]:
+        peers = self._torrent.peers
+        said = [key for key, exchange in self._exchanges.items() if exchange.claimed == address]
+        return [peers[key] for key in said if key in peers and peers[key].address is None]
+
+    def _close_double(self, peer: Peer, claimed: PeerAddress | None) -> None:
         """Where two have dialled each other, keep what the one with the lower address dialled.
 
         Peer ids are random, so only the addresses tell. Anyone can claim an address, while who
-        answers on it has proved it: so only a connection that came in is ever closed for it.
+        answers on it has proved it: so only a connection that came in is ever closed for it, and
+        none on which, or beside which, this peer has brought or got anything.
         """
         own = self._torrent.spec.own_address
-        if own is None:
+        if own is None or claimed is None or own.host > claimed.host:
             return
-        peers = self._torrent.peers
-        reached = {peer.address for peer in peers.values() if peer.address is not None}
-        for key, exchange in self._exchanges.items():
-            peer, claimed = peers.get(key), exchange.claimed
-            if peer is None or peer.address is not None or claimed not in reached:
-                continue
-            if own.host < claimed.host:
-                peer.close()
+        others = self._torrent.peers.values()
+        is_reached = any(other.address == claimed for other in others)
+        siblings = [other for other in others if other is peer or _are_stripes(other, peer)]
+        if is_reached and not any(each.data_sent or each.payload_received for each in siblings):
+            peer.close()
 
     def received(self, peer: Peer, message: OnionPex, now: float) -> None:
         """A peer told of others; what comes too often is not looked at."""
@@ -199,7 +210,11 @@ def _flags(peer: Peer) -> int:
 
 def _took_part(peer: Peer) -> bool:
     """Whether it is more than a name: we reached it there, or payload passed."""
-    return peer.address is not None or peer.payload_sent > 0 or peer.payload_received > 0
+    return peer.address is not None or peer.data_sent > 0 or peer.payload_received > 0
+
+
+def _are_stripes(one: Peer, other: Peer) -> bool:
+    return one.person is not None and one.person == other.person
 
 
 def is_behind_onion(peer: Peer) -> bool:

@@ -89,7 +89,7 @@ class Peer:
         self.in_picker = False
         self.is_sending = False
         self.payload_received = 0
-        self.payload_sent = 0
+        self.data_sent = 0  # payload bytes, padding not counted
         self._unasked = 0
         self._changes_left = float(CHANGES_BURST)
         self._last_change = 0.0
@@ -237,7 +237,7 @@ class Peer:
     def send_block(self, block: Block, data: memoryview, now: float) -> None:
         """Queue a block for the writer, who calls this."""
         self.wire.send_piece(block.piece, block.begin, data)
-        self.payload_sent += len(data)
+        self._torrent.uploads.block_sent(self, block)
         self.upload_meter.add(now, len(data))
         self._torrent.traffic.went_out(len(data), now)
 

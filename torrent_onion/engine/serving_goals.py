@@ -24,10 +24,12 @@ class ServingGoals:
 
     Attributes:
         seeding_since: When everything was complete, on trio's clock; None before.
+        data_sent: Bytes of files that went out; padding is not counted.
     """
 
     def __init__(self, torrent: "Torrent") -> None:
         self.seeding_since: float | None = None
+        self.data_sent = 0
         self._torrent = torrent
         self._copies = Copies()
         self._ratio_since: float | None = None
@@ -47,7 +49,7 @@ class ServingGoals:
             peer: The connection that says so.
             siblings: All connections to the same person, this one too.
         """
-        if any(sibling.payload_sent for sibling in siblings):
+        if any(sibling.data_sent for sibling in siblings):
             self._copies.completed(_person(peer))
 
     def peer_left(self, peer: Peer, *, is_last: bool) -> None:
@@ -55,7 +57,7 @@ class ServingGoals:
         info = self._torrent.info
         if info is not None:
             enough = info.total_length
-            self._copies.left(_person(peer), peer.payload_sent, enough=enough, is_last=is_last)
+            self._copies.left(_person(peer), peer.data_sent, enough=enough, is_last=is_last)
 
     def are_reached(self, now: float, *, are_copies_out: bool) -> bool:
         """Whether it was served enough.
@@ -67,18 +69,22 @@ class ServingGoals:
         goals = self._torrent.spec.goals
         if self.seeding_since is None:
             return False
-        copies = (
-            max(self._copies.number, int(self._ratio), 1) if are_copies_out else self._copies.number
-        )
         return (
             now >= self.end_time
-            or (goals.copies is not None and copies >= goals.copies)
+            or (goals.copies is not None and self._copies_out(are_copies_out) >= goals.copies)
             or (goals.ratio is not None and self._is_ratio_reached(goals.ratio, now))
         )
 
+    def _copies_out(self, are_out_between_peers: bool) -> int:  # noqa: FBT001 - private, one caller
+        """Copies that others have. None before we have sent as much as one, whatever they claim."""
+        sent = int(self._ratio)
+        if not sent:
+            return 0
+        return max(self._copies.number, sent) if are_out_between_peers else self._copies.number
+
     @property
     def _ratio(self) -> float:
-        return self._torrent.traffic.uploaded / self._torrent.metadata.known_info.total_length
+        return self.data_sent / self._torrent.metadata.known_info.total_length
 
     def _is_ratio_reached(self, ratio: float, now: float) -> bool:
         if self._ratio < ratio:
@@ -86,7 +92,7 @@ class ServingGoals:
         if self._ratio_since is None:
             self._ratio_since = now
         is_serving = any(
-            peer.payload_sent and peer.peer_interested and not peer.am_choking and not peer.is_seed
+            peer.data_sent and peer.peer_interested and not peer.am_choking and not peer.is_seed
             for peer in self._torrent.peers.values()
         )
         return not is_serving or now - self._ratio_since >= GRACE_SECONDS

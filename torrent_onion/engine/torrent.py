@@ -8,7 +8,6 @@ peer_session.py do what takes time.
 import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import blake2b
 
 import trio
 
@@ -100,7 +99,7 @@ class Torrent:
         self._have: Bitfield | None = None
         self.uploads = Uploads(self)
         self.downloads = Downloads(self)
-        self._stripe_secret = secrets.token_bytes(STRIPE_SIZE)
+        self._stripes: dict[PeerAddress | None, bytes] = {}
         self.wanted: frozenset[int] | None = None
         self._file_priorities: FilePriorities | None = None
         if isinstance(spec.source, Metainfo):
@@ -352,16 +351,17 @@ class Torrent:
         )
 
     def _stripe_for(self, peer: Peer) -> bytes | None:
-        """What joins our connections to one onion, and to no other: onions cannot compare it."""
+        """What joins our connections to one onion while there are any; two onions see two."""
         if peer.address is None or not peer.address.is_onion:
             return None
-        name = str(peer.address).encode()
-        return blake2b(name, key=self._stripe_secret, digest_size=STRIPE_SIZE).digest()
+        return self._stripes.setdefault(peer.address, secrets.token_bytes(STRIPE_SIZE))
 
     def peer_gone(self, peer: Peer) -> None:
         """A connection has ended; what was asked there is asked elsewhere."""
         if self.peers.pop(peer.key, None) is None:
             return
+        if not any(other.address == peer.address for other in self.peers.values()):
+            self._stripes.pop(peer.address, None)  # who comes again is a stranger
         self.culprits.peer_gone(peer)
         self.metadata.remove_peer(peer.key)
         self.exchange.remove_peer(peer, trio.current_time())

@@ -3,6 +3,8 @@
 from math import inf
 from typing import TYPE_CHECKING
 
+import trio
+
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.metainfo import Info
 from torrent_onion.core.piece_layout import Block
@@ -43,9 +45,11 @@ class Uploads:
         self._choker = Choker(torrent.settings.unchoke_slots, torrent.rng)
         self._super_seed: SuperSeed | None = None
         self._last_grant = -inf
+        self._has_padding = False
 
     def begin(self, info: Info, have: Bitfield) -> None:
         """What is on disk is known."""
+        self._has_padding = any(entry.is_pad for entry in info.files)
         if self._torrent.spec.super_seed and have.is_full:
             self._super_seed = SuperSeed(info.layout.num_pieces, self._torrent.rng)
 
@@ -81,6 +85,9 @@ class Uploads:
     def _count_complete(self, peer: Peer) -> None:
         if peer.is_seed:
             self.goals.peer_complete(peer, self._connections_of(peer))
+        is_out = self._super_seed is not None and self._super_seed.is_out
+        if is_out and self.has_reached_goal(trio.current_time()):
+            self._torrent.end()  # at once: every second more sends what others can pass on
 
     def remove_peer(self, peer: Peer) -> None:
         """A connection has ended."""
@@ -142,6 +149,15 @@ class Uploads:
         pieces = self._torrent.rng.sample(lacks, min(count, len(lacks)))
         peer.grant_fast(pieces, len(pieces) * info.piece_length)
         self._last_grant = now
+
+    def block_sent(self, peer: Peer, block: Block) -> None:
+        """A block went out; padding is not what anybody wanted of us (BEP 47)."""
+        length, info = block.length, self._torrent.info
+        if self._has_padding and info is not None:
+            spans = info.layout.spans(block.piece, block.begin, block.length)
+            length = sum(span.length for span in spans if not info.files[span.file].is_pad)
+        peer.data_sent += length
+        self.goals.data_sent += length
 
     def has_reached_goal(self, now: float) -> bool:
         """Whether it was served enough."""

@@ -272,7 +272,7 @@ class PeerPool:
         return candidate is not None and candidate.obfuscation in _OBFUSCATED
 
     def postponed(self, address: PeerAddress, until: float) -> None:
-        """There was no network to dial in, which says nothing about the candidate."""
+        """It is not to be dialled now, for a reason that says nothing about the candidate."""
         self._quiet_until = -inf
         candidate = self._candidates.get(address)
         if candidate is not None:

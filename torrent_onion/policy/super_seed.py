@@ -38,6 +38,7 @@ class SuperSeed:
         self._shown: dict[PeerKey, set[int]] = {}  # all that a peer may ask for
         self._waiting: dict[PeerKey, set[int]] = {}  # shown, and not seen elsewhere yet
         self._pieces: dict[PeerKey, Bitfield] = {}
+        self._seen: set[int] = set()  # pieces that anybody had at any time
 
     def add_peer(self, peer: PeerKey, pieces: "Bitfield") -> list[int]:
         """A peer came, or its pieces are known; ``pieces`` is kept and changes with the peer.
@@ -48,6 +49,7 @@ class SuperSeed:
         self._shown.setdefault(peer, set())
         self._waiting.setdefault(peer, set())
         self._pieces[peer] = pieces
+        self._seen.update(pieces.indices())
         return self._show(peer)
 
     def remove_peer(self, peer: PeerKey) -> None:
@@ -68,7 +70,12 @@ class SuperSeed:
 
     @property
     def is_out(self) -> bool:
-        """Whether those who are connected have one whole copy between them."""
+        """Whether those who are connected have one whole copy between them.
+
+        Looks at everybody only once every piece was seen somewhere.
+        """
+        if len(self._seen) < self._num_pieces:
+            return False
         together = 0
         for pieces in self._pieces.values():
             together |= int.from_bytes(pieces.to_bytes())
@@ -84,6 +91,7 @@ class SuperSeed:
         Returns:
             Peers and pieces to show them.
         """
+        self._seen.add(index)
         is_alone = all(other in person for other in self._pieces)
         passed_on = [
             other
