@@ -16,13 +16,14 @@ from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.engine.creation import create_torrent
-from torrent_onion.engine.peer import CHANGES_BURST, CHANGES_PER_SECOND, MAX_ALLOWED_FAST, Peer
+from torrent_onion.engine.peer import MAX_ALLOWED_FAST, Peer
 from torrent_onion.engine.serving_goals import GRACE_SECONDS
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import NO_GOALS, Goals, Settings
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.transport import PeerListener
+from torrent_onion.policy.mind_changes import CHANGES_BURST, CHANGES_PER_SECOND
 from torrent_onion.policy.piece_picker import PiecePicker, Received
 from torrent_onion.policy.upload_slots import UploadSlots
 from torrent_onion.protocol import messages
@@ -739,11 +740,11 @@ async def test_a_cancel_does_not_look_through_the_queue(
         (peer,) = stage.seeder.peers.values()
         for begin in [*range(1000), 500]:  # what waits already gets one answer
             peer.handle(messages.Request(0, begin, 1), 0.0)
-        assert len(peer.uploads) == 1000
+        assert len(peer.answers.blocks) == 1000
         del compared[:]
         for begin in range(998, 1100):
             peer.handle(messages.Cancel(0, begin, 1), 0.0)
-        assert len(peer.uploads) == 998
+        assert len(peer.answers.blocks) == 998
         assert len(compared) < 1000
 
 

@@ -4,7 +4,6 @@ Synchronous: messages go in by ``handle``, what is to be sent collects in the wi
 ``wake`` says that there is something to send. Decisions that need the whole torrent are its own.
 """
 
-from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,12 @@ import trio
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.answers import Answers
 from torrent_onion.engine.bandwidth import take_from_all
+from torrent_onion.engine.early_pieces import EarlyPieces, read_pieces
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import ProtocolError
+from torrent_onion.policy.mind_changes import MindChanges
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.rate import RateMeter
 from torrent_onion.policy.request_queue import RequestQueue
@@ -28,30 +30,11 @@ from torrent_onion.protocol.ut_pex import UtPex
 if TYPE_CHECKING:
     from torrent_onion.engine.torrent import Torrent
 
-MAX_UPLOAD_QUEUE = extensions.REQQ + 64
-"""Requests of one peer that wait for an answer: what we say we take, and some that crossed."""
-
-MAX_METADATA_REQUESTS = 256
-"""Requests of one peer for metadata that wait for an answer of 16 KiB; clients keep a few."""
-
 MAX_QUEUED = 4 << 20
 """Bytes that wait to be sent to a peer before we read no more from it: answers to its requests."""
 
-MAX_HASH_REQUESTS = 1024
-"""Hash requests of one peer that wait for an answer; 48 bytes each, 16 KiB the answer."""
-
-MAX_EARLY_HAVES = 1 << 16
-"""HAVE messages kept while the number of pieces is unknown (before the metadata has come)."""
-
 MAX_ALLOWED_FAST = 64
 """Pieces that we keep in mind as allowed while choked (BEP 6); clients allow about 10."""
-
-CHANGES_BURST = 500
-"""Changes of mind of one peer at once: choked or not, interested or not, extensions, pieces lost,
-many pieces told together, answers refused. Each makes us look at all peers, or all pieces."""
-
-CHANGES_PER_SECOND = 50.0
-"""The same in the long run. Clients do it a few times a second when pieces are small."""
 
 MAX_UNASKED_BLOCKS = 4096
 """Blocks of one peer that crossed a cancel or came after we gave up on them."""
@@ -73,9 +56,7 @@ class Peer:
         self.peer_interested = False
         self.pieces: Bitfield | None = None
         self.requests = RequestQueue()
-        self.uploads: OrderedDict[Block, None] = OrderedDict()  # asked for, the oldest first
-        self.hash_requests: deque[HashRequest] = deque()
-        self.metadata_requests: deque[int] = deque()
+        self.answers = Answers(torrent, key, wire, self._block_queued)
         self._drained = trio.Event()
         self.allowed_fast: set[int] = set()
         self.granted_fast: frozenset[int] = frozenset()
@@ -91,11 +72,9 @@ class Peer:
         self.payload_received = 0
         self.data_sent = 0  # payload bytes, padding not counted
         self._unasked = 0
-        self._changes_left = float(CHANGES_BURST)
-        self._last_change = 0.0
+        self._changes = MindChanges()
         self._received = 0  # payload bytes that the torrent has not let us read more for
-        self._early: messages.Message | None = None
-        self._early_haves: set[int] = set()
+        self._early = EarlyPieces()
         self._has_told = False  # a bitfield that comes now adds to what is known
         self._close: Callable[[], None] | None = None
 
@@ -198,22 +177,6 @@ class Peer:
         if self._unasked > MAX_UNASKED_BLOCKS:
             raise ProtocolError("the peer sends blocks that nobody asked for")
 
-    def block_data_nowait(self, block: Block) -> memoryview | None:
-        """A block for upload, if it is in memory."""
-        return self._torrent.open_storage.cached(block.piece, block.begin, block.length)
-
-    async def upload_allowance(self, size: int) -> None:
-        """Wait until the limits let so many bytes out."""
-        await take_from_all(self._torrent.upload_limits, size)
-
-    async def read_block(self, block: Block) -> memoryview:
-        """A block for upload, from the disk.
-
-        Raises:
-            StorageError: It cannot be read.
-        """
-        return await self._torrent.open_storage.read(block.piece, block.begin, block.length)
-
     def sent(self, now: float) -> None:
         """What was queued is on its way, says the writer."""
         self.last_sent = now
@@ -221,25 +184,10 @@ class Peer:
         self._drained.set()
         self._drained = trio.Event()
 
-    def answer_metadata_request(self) -> None:
-        """Queue the answer to the oldest request for metadata, for the writer, who calls this."""
-        self.wire.send_extended(self._torrent.metadata.reply(self.metadata_requests.popleft()))
-
-    async def answer_hash_request(self) -> None:
-        """Queue the answer to the oldest hash request, for the writer, who calls this.
-
-        Raises:
-            StorageError: The data that it asks about cannot be read.
-        """
-        request = self.hash_requests.popleft()
-        self.wire.send(await self._torrent.metadata.answer(self.key, request, trio.current_time()))
-
-    def send_block(self, block: Block, data: memoryview, now: float) -> None:
-        """Queue a block for the writer, who calls this."""
-        self.wire.send_piece(block.piece, block.begin, data)
+    def _block_queued(self, block: Block, now: float) -> None:
         self._torrent.uploads.block_sent(self, block)
-        self.upload_meter.add(now, len(data))
-        self._torrent.traffic.went_out(len(data), now)
+        self.upload_meter.add(now, block.length)
+        self._torrent.traffic.went_out(block.length, now)
 
     def set_interested(self, interested: bool) -> None:  # noqa: FBT001 - the message has this bit
         """Tell the peer whether we want anything of it, if that is news."""
@@ -253,10 +201,11 @@ class Peer:
             return
         self.am_choking = True
         self.send(messages.Choke())
-        waiting, self.uploads = self.uploads, OrderedDict()
+        waiting = tuple(self.answers.blocks)
+        self.answers.blocks.clear()
         for block in waiting:
             if self._take_fast(block):
-                self.uploads[block] = None
+                self.answers.blocks[block] = None
             else:
                 self._reject(block)
 
@@ -287,64 +236,38 @@ class Peer:
             ProtocolError: What the peer said before does not fit the torrent.
         """
         self.wire.set_num_pieces(num_pieces)
-        if isinstance(self._early, messages.HaveAll):
-            self.pieces = Bitfield.full(num_pieces)
-        elif isinstance(self._early, messages.BitfieldMessage):
-            self.pieces = Bitfield.from_bytes(self._early.bits, num_pieces)
-        else:
-            self.pieces = Bitfield(num_pieces)
-        for index in self._early_haves:
-            if index >= num_pieces:
-                raise ProtocolError("the peer has a piece that is beyond the end of the torrent")
-            self.pieces.set(index)
+        self.pieces = self._early.take(num_pieces)
         self.allowed_fast = {index for index in self.allowed_fast if index < num_pieces}
-        self._early = None
-        self._early_haves.clear()
-
-    def _count_change(self, now: float) -> None:
-        """Bound how often a peer changes its mind, as much as how much it sends.
-
-        Raises:
-            ProtocolError: It does nothing else.
-        """
-        since, self._last_change = self._last_change, now
-        left = self._changes_left + (now - since) * CHANGES_PER_SECOND
-        self._changes_left = min(CHANGES_BURST, left) - 1
-        if self._changes_left < 0:
-            raise ProtocolError("the peer changes its mind without end")
 
     def _on_choke(self, _: Any, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         self.peer_choking = True
         self._torrent.downloads.peer_choked_us(self)
 
     def _on_unchoke(self, _: Any, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         self.peer_choking = False
         self._torrent.downloads.ask(self, now)
 
     def _on_interested(self, _: Any, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         self.peer_interested = True
         self._torrent.uploads.interest_changed(self, now)
 
     def _on_not_interested(self, _: Any, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         self.peer_interested = False
         self._torrent.uploads.interest_changed(self, now)
 
     def _on_pieces(self, event: messages.BitfieldMessage | messages.HaveAll, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         num_pieces = self._torrent.num_pieces
         if num_pieces is None:
-            self._early = event
+            self._early.told(event)
             return
         if self._has_told and self.is_seed:
             return
-        if isinstance(event, messages.HaveAll):
-            pieces = Bitfield.full(num_pieces)
-        else:
-            pieces = Bitfield.from_bytes(event.bits, num_pieces)
+        pieces = read_pieces(event, num_pieces)
         if self._has_told and self.pieces is not None:
             self._torrent.downloads.peer_has_also(self, self.pieces.update(pieces), now)
             return
@@ -358,8 +281,7 @@ class Peer:
     def _on_have(self, have: messages.Have, now: float) -> None:
         self._has_told = True
         if self.pieces is None:
-            if len(self._early_haves) < MAX_EARLY_HAVES:
-                self._early_haves.add(have.piece)
+            self._early.has(have.piece)
             return
         if have.piece >= len(self.pieces):
             raise ProtocolError("the peer has a piece that is beyond the end of the torrent")
@@ -368,30 +290,30 @@ class Peer:
             self._torrent.downloads.peer_has(self, have.piece, now)
 
     def _on_dont_have(self, lost: extensions.DontHave, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         if self.pieces is not None and self.pieces[lost.piece]:
             self.pieces.clear(lost.piece)
             self._torrent.downloads.peer_lost(self, lost.piece)
 
     def _on_request(self, request: messages.Request, _: float) -> None:
         block = Block(request.piece, request.begin, request.length)
-        if block in self.uploads:
+        if block in self.answers.blocks:
             return
         is_welcome = (
-            len(self.uploads) < MAX_UPLOAD_QUEUE
+            self.answers.has_room
             and self._torrent.uploads.can_serve(self, block)
             and (not self.am_choking or self._take_fast(block))
         )
         if is_welcome:
-            self.uploads[block] = None
+            self.answers.blocks[block] = None
             self.wake.ring()
         else:
             self._reject(block)
 
     def _on_cancel(self, cancel: messages.Cancel, _: float) -> None:
         block = Block(cancel.piece, cancel.begin, cancel.length)
-        if block in self.uploads:
-            del self.uploads[block]
+        if block in self.answers.blocks:
+            del self.answers.blocks[block]
             self._reject(block)
 
     def _on_block(self, piece: messages.Piece, now: float) -> None:
@@ -410,7 +332,7 @@ class Peer:
             self._torrent.downloads.ask(self, now)
 
     def _on_extension_handshake(self, said: extensions.ExtensionHandshake, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         if said.metadata_size is not None:
             self._torrent.metadata.peer_offers(self, said.metadata_size, now)
         if said.reqq is not None:
@@ -424,30 +346,25 @@ class Peer:
         self._torrent.clearnet_exchange.received(self, message, now)
 
     def _on_metadata_request(self, request: extensions.MetadataRequest, _: float) -> None:
-        if len(self.metadata_requests) < MAX_METADATA_REQUESTS:
-            self.metadata_requests.append(request.piece)
-        else:
-            self.wire.send_extended(extensions.MetadataReject(request.piece))
+        self.answers.add_metadata_request(request.piece)
         self.wake.ring()
 
     def _on_metadata_data(self, data: extensions.MetadataData, now: float) -> None:
         self._torrent.metadata.received(self, data, now)
 
     def _on_metadata_reject(self, _: Any, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         self._torrent.metadata.rejected(self, now)
 
     def _on_hash_request(self, request: HashRequest, _: float) -> None:
-        if len(self.hash_requests) >= MAX_HASH_REQUESTS:
-            raise ProtocolError("the peer asks for more hashes than it waits for")
-        self.hash_requests.append(request)
+        self.answers.add_hash_request(request)
         self.wake.ring()
 
     def _on_hashes(self, hashes: Hashes, now: float) -> None:
         self._torrent.metadata.hashes_received(self, hashes, now)
 
     def _on_hash_reject(self, reject: HashReject, now: float) -> None:
-        self._count_change(now)
+        self._changes.count(now)
         self._torrent.metadata.hashes_rejected(self, reject, now)
 
     def _reject(self, block: Block) -> None:

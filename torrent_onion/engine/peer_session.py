@@ -17,9 +17,6 @@ from torrent_onion.protocol.peer_wire import Event, PeerWire
 HANDSHAKE_SECONDS = 60.0
 """Time for the other side's handshake; a stalled Tor circuit may take tens of seconds."""
 
-MAX_BATCH = 256 << 10
-"""Payload bytes gathered for one send: several blocks a system call, and cancels still count."""
-
 
 class HungUp(ProtocolError):
     """The other side closed the connection and had said nothing."""
@@ -130,7 +127,7 @@ async def _read(peer: Peer, stream: PeerStream, early: list[Event]) -> None:
 
 async def _write(peer: Peer, stream: PeerStream) -> None:
     while True:
-        await _queue_blocks(peer)
+        await peer.answers.queue()
         buffers = peer.wire.data_to_send()
         if buffers:
             peer.is_sending = True
@@ -138,21 +135,3 @@ async def _write(peer: Peer, stream: PeerStream) -> None:
             peer.sent(trio.current_time())
         else:
             await peer.wake.wait()
-
-
-async def _queue_blocks(peer: Peer) -> None:
-    """Answer requests from the head of the queue, as many as one send should carry."""
-    while peer.metadata_requests and peer.wire.bytes_queued < MAX_BATCH:
-        peer.answer_metadata_request()
-    while peer.hash_requests and peer.wire.bytes_queued < MAX_BATCH:
-        await peer.answer_hash_request()
-    while peer.uploads and peer.wire.bytes_queued < MAX_BATCH:
-        block = next(iter(peer.uploads))
-        data = peer.block_data_nowait(block)
-        if data is None and peer.wire.bytes_queued:  # send what is ready before the disk is read
-            return
-        del peer.uploads[block]
-        if data is None:
-            data = await peer.read_block(block)
-        await peer.upload_allowance(block.length)
-        peer.send_block(block, data, trio.current_time())

@@ -1,0 +1,111 @@
+"""What one peer has asked of us and waits for: blocks, metadata, hashes.
+
+Requests are kept in order, and are bounded by number. The writer takes them from the head, as many
+as one send should carry; the disk is read only for those that have come so far.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from torrent_onion.core.piece_layout import Block
+from torrent_onion.engine.bandwidth import take_from_all
+from torrent_onion.errors import ProtocolError
+from torrent_onion.policy.piece_download import PeerKey
+from torrent_onion.protocol import extensions
+from torrent_onion.protocol.hash_messages import HashRequest
+from torrent_onion.protocol.peer_wire import PeerWire
+
+if TYPE_CHECKING:
+    from torrent_onion.engine.torrent import Torrent
+
+MAX_BATCH = 256 << 10
+"""Payload bytes gathered for one send: several blocks a system call, and cancels still count."""
+
+MAX_UPLOAD_QUEUE = extensions.REQQ + 64
+"""Requests of one peer that wait for an answer: what we say we take, and some that crossed."""
+
+MAX_METADATA_REQUESTS = 256
+"""Requests of one peer for metadata that wait for an answer of 16 KiB; clients keep a few."""
+
+MAX_HASH_REQUESTS = 1024
+"""Hash requests of one peer that wait for an answer; 48 bytes each, 16 KiB the answer."""
+
+
+class Answers:
+    """The requests of one connection.
+
+    Args:
+        torrent: Whose bytes are asked for.
+        key: The connection.
+        wire: Where answers are queued.
+        count: Told of every block that is queued, and when.
+
+    Attributes:
+        blocks: Those asked for and not queued yet, the oldest first.
+    """
+
+    def __init__(
+        self,
+        torrent: "Torrent",
+        key: PeerKey,
+        wire: PeerWire,
+        count: Callable[[Block, float], None],
+    ) -> None:
+        self.blocks: OrderedDict[Block, None] = OrderedDict()
+        self._hashes: deque[HashRequest] = deque()
+        self._metadata: deque[int] = deque()
+        self._torrent = torrent
+        self._key = key
+        self._wire = wire
+        self._count = count
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more block may be asked for."""
+        return len(self.blocks) < MAX_UPLOAD_QUEUE
+
+    def add_metadata_request(self, piece: int) -> None:
+        """Keep a request for a part of the metadata, or reject it where there are too many."""
+        if len(self._metadata) < MAX_METADATA_REQUESTS:
+            self._metadata.append(piece)
+        else:
+            self._wire.send_extended(extensions.MetadataReject(piece))
+
+    def add_hash_request(self, request: HashRequest) -> None:
+        """Keep a request for hashes.
+
+        Raises:
+            ProtocolError: There are too many.
+        """
+        if len(self._hashes) >= MAX_HASH_REQUESTS:
+            raise ProtocolError("the peer asks for more hashes than it waits for")
+        self._hashes.append(request)
+
+    async def queue(self) -> None:
+        """Queue answers in the wire, up to what one send should carry.
+
+        Raises:
+            StorageError: The data cannot be read.
+
+        Cancelling may lose one request: the connection is over then.
+        """
+        wire = self._wire
+        while self._metadata and wire.bytes_queued < MAX_BATCH:
+            wire.send_extended(self._torrent.metadata.reply(self._metadata.popleft()))
+        while self._hashes and wire.bytes_queued < MAX_BATCH:
+            request, now = self._hashes.popleft(), trio.current_time()
+            wire.send(await self._torrent.metadata.answer(self._key, request, now))
+        while self.blocks and wire.bytes_queued < MAX_BATCH:
+            block = next(iter(self.blocks))
+            data = self._torrent.open_storage.cached(*block)
+            if data is None and wire.bytes_queued:  # send what is ready before the disk is read
+                return
+            del self.blocks[block]
+            if data is None:
+                data = await self._torrent.open_storage.read(*block)
+            await take_from_all(self._torrent.upload_limits, block.length)
+            wire.send_piece(block.piece, block.begin, data)
+            self._count(block, trio.current_time())
