@@ -14,6 +14,9 @@ than ``MAX_SECONDS`` of the rate, so that a slow peer holds up no more than a fe
 As this is more than twice what a round trip has brought, the queue doubles every round trip while
 the rate grows with it, at the start and whenever a circuit gets faster. A stall changes nothing; a
 minute with nothing to ask for makes it begin again.
+
+Requests are sent some at a time, whenever a part of the queue has come: 29 of them fit into one of
+Tor's cells, and each send costs us, and the peer, a turn of the event loop.
 """
 
 from collections.abc import Iterable
@@ -35,6 +38,10 @@ SLACK: Final = 0.5
 """Seconds' worth beyond that: we, or the peer, may be busy for a moment."""
 MAX_SECONDS: Final = 8.0
 """Seconds' worth at most, whatever the round trip seems to be."""
+BATCH_SHARE: Final = 16
+"""Part (1/n) of the queue that is asked for at once: it never falls below what ``TRIPS`` allows."""
+MAX_BATCH: Final = 29
+"""Requests (17 bytes each) that fit into one cell of Tor (498 bytes)."""
 SNUB_SECONDS: Final = 60.0
 """No block for so long: the peer will send nothing of what it was asked for."""
 
@@ -103,13 +110,16 @@ class RequestQueue:
         return 0.0 if trip == inf else trip
 
     def room(self, now: float) -> int:
-        """Return how many more blocks to ask for now."""
+        """Return how many more blocks to ask for now; 0 as well while it is few beside the rest."""
         self._measure()
         if not self._sent and now - self._delivered_at > SNUB_SECONDS:
             self._forget()
-        if self._is_draining and len(self._sent) < self._target():
+        target, outstanding = self._target(), len(self._sent)
+        if self._is_draining and outstanding < target:
             self._is_draining = False  # the first request that is sent now sees the round trip
-        return max(0, self._target() - len(self._sent))
+            target = self._target()
+        room = target - outstanding
+        return room if room > 0 and room >= min(target // BATCH_SHARE, MAX_BATCH) else 0
 
     def request_sent(self, block: Block, now: float) -> None:
         """Note a request."""
