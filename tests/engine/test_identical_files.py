@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.engine.helpers import MemoryNetwork, tree
+from tests.engine.helpers import MemoryNetwork, tree, until
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.metainfo import Info, Metainfo, TorrentFormat
 from torrent_onion.engine.creation import create_torrent
@@ -145,6 +145,65 @@ async def test_files_elsewhere_are_reused_when_the_user_says_so(
         assert expected <= came <= expected + padding(metainfo)
     else:
         assert came == ALL
+
+
+@pytest.mark.parametrize("form", WITH_ROOTS)
+async def test_each_file_elsewhere_is_read_once(
+    network: MemoryNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: TorrentFormat
+) -> None:
+    """However many files of its length are looked for."""
+    rng, files = random.Random(12), 30
+    content, elsewhere = tmp_path / "seed" / "many", tmp_path / "elsewhere"
+    for folder in (content, elsewhere):
+        folder.mkdir(parents=True)
+        for number in range(files):
+            (folder / f"{number}").write_bytes(rng.randbytes(PIECE))
+    (elsewhere / "7").write_bytes((content / "3").read_bytes())
+    made = await create_torrent(content, piece_length=PIECE, torrent_format=form)
+    opened: list[str] = []
+    read = os.open
+
+    def count(path: str | Path, flags: int, *more: int, **options: int | None) -> int:
+        if not flags & os.O_DIRECTORY and not flags & os.O_CREAT:
+            opened.append(os.fspath(path))
+        return read(path, flags, *more, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", count)
+    async with open_session(dial=network.dial) as session:
+        spec = TorrentSpec(made.metainfo, tmp_path / "get", reuse=(elsewhere,))
+        torrent = session.add(spec)
+        await until(lambda: torrent.have is not None)
+        assert torrent.statistics().done == PIECE
+    names = [f"{number}" for number in range(files)]
+    assert sum(opened.count(name) for name in names) <= files + 2
+
+
+async def test_a_search_elsewhere_can_be_interrupted(
+    network: MemoryNetwork, content: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the folder that is being listed."""
+    made = await create_torrent(content, piece_length=PIECE)
+    elsewhere = tmp_path / "elsewhere"
+    for number in range(50):
+        (elsewhere / f"{number}").mkdir(parents=True)
+    listed: list[str] = []
+    scandir = os.scandir
+
+    with trio.fail_after(60):
+        async with open_session(dial=network.dial) as session:
+            spec = TorrentSpec(made.metainfo, tmp_path / "get", reuse=(elsewhere,))
+            torrent = session.add(spec)
+
+            def list_and_stop(path: str) -> object:
+                if str(path).startswith(str(elsewhere)):
+                    listed.append(path)
+                    if len(listed) == 3:
+                        trio.from_thread.run_sync(torrent.end)
+                return scandir(path)
+
+            monkeypatch.setattr(os, "scandir", list_and_stop)
+            await torrent.ended.wait()
+    assert len(listed) == 3
 
 
 async def test_nothing_is_looked_for_where_the_user_has_not_said_so(

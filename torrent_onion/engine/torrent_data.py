@@ -246,7 +246,8 @@ class TorrentData:
         info, wanted = self._info, wanted_pieces(self._info, self._torrent.wanted)
         if not storage.is_read_only:
             folders = self._torrent.spec.reuse
-            await copy_from(folders, info, storage, have, wanted, self._threads)
+            layers = self._torrent.metadata.layers
+            await copy_from(folders, info, layers, storage, have, wanted, self._threads)
             await copy_within(info, storage, have, wanted)
 
     def _refuse_foreign_files(self, have: Bitfield, finished: frozenset[int]) -> None:
