@@ -182,7 +182,7 @@ async def test_a_search_elsewhere_can_be_interrupted(
     network: MemoryNetwork, content: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the folder that is being listed."""
-    made = await create_torrent(content, piece_length=PIECE)
+    made = await create_torrent(content, piece_length=PIECE, torrent_format=TorrentFormat.HYBRID)
     elsewhere = tmp_path / "elsewhere"
     for number in range(50):
         (elsewhere / f"{number}").mkdir(parents=True)
