@@ -89,7 +89,7 @@ class Download:
             if self.rng.random() < 0.15 and not have.is_full:
                 await data.checkpoint(have)
                 self.recorded = set(have.indices())
-        await data.complete()
+        await data.complete(have)
         self.recorded = set(have.indices())
 
     def _judge(self, have: Bitfield, torrent: Torrent) -> None:

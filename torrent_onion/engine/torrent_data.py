@@ -126,14 +126,17 @@ class TorrentData:
         await self._threads.run(sync_and_record)
         self._recorded = snapshot.to_bytes()
 
-    async def complete(self) -> None:
+    async def complete(self, have: Bitfield) -> None:
         """Give every wanted file its final name, for all their pieces are verified.
+
+        Args:
+            have: What is here.
 
         Raises:
             RuntimeError: A piece is missing; a final name would say otherwise.
             StorageError: A final name is taken, or the disk refused.
         """
-        storage, have = self._torrent.open_storage, self._torrent.known_have
+        storage = self._torrent.open_storage
         if storage.is_read_only:
             return
         wanted = wanted_pieces(self._info, self._torrent.wanted_files)

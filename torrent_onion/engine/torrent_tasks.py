@@ -100,7 +100,7 @@ class TorrentTasks:
                 self._start_network(nursery)
             nursery.start_soon(self._sources.web_seeds.run)
             await self._record_until_verified(data)
-            await data.complete()
+            await data.complete(torrent.known_have)
             torrent.finished()
         except LocalError as error:
             torrent.fail(error)
