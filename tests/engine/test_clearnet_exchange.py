@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.helpers import MemoryNetwork
 from tor_control.onion_address import OnionKey
+from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
@@ -20,6 +21,7 @@ from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.wakeup import Wakeup
+from torrent_onion.protocol.compact_peers import compact_peer
 from torrent_onion.protocol.extensions import CLEARNET_IDS, CLEARNET_PEX_IDS, OFFERED_IDS
 from torrent_onion.protocol.ut_pex import FLAG_REACHABLE, FLAG_SEED, MAX_ENTRIES, UtPex
 
@@ -117,17 +119,25 @@ async def test_once_a_minute_what_is_new_and_at_most_fifty(
     torrent.peers.clear()
 
 
+def many(first: int) -> bytes:
+    """The payload of a message that names 100, twice what we send."""
+    addresses = b"".join(compact_peer(ip(number)) for number in range(first, first + 100))
+    return encode({b"added": addresses})
+
+
 async def test_what_is_heard_is_a_few_candidates_a_minute(session: Session, tmp_path: Path) -> None:
     torrent = await a_torrent(session, tmp_path)
     first, onion, inbound = connect(torrent, ip(1), ONION, None)
     exchange = ClearnetExchange(torrent)
-    flood = UtPex(tuple((ip(number), 0) for number in range(1000, 1100)))
+    flood = many(1000)
     for stranger in (onion, inbound):
+        exchange.received(stranger, b"not even read", 0.0)
         exchange.received(stranger, flood, 0.0)
         assert len(torrent.pool) == 0
     exchange.received(first, flood, 0.0)
     assert len(torrent.pool) == 50  # a source's share
-    more = UtPex(tuple((ip(number), 0) for number in range(2000, 2100)))
+    more = many(2000)
+    exchange.received(first, b"not even read", PEX_SECONDS / 2)
     exchange.received(first, more, PEX_SECONDS / 2)
     assert all(
         torrent.pool.next_to_dial(1e9) not in {ip(2000 + n) for n in range(100)} for _ in "12"
@@ -152,7 +162,7 @@ async def test_private_torrents_and_those_that_may_be_have_none(
     first, second = connect(torrent, ip(1), ip(2))
     exchange = ClearnetExchange(torrent)
     exchange.tell(0.0)
-    exchange.received(first, UtPex(((ip(3), 0),)), 0.0)
+    exchange.received(first, UtPex(((ip(3), 0),)).encode(), 0.0)
     assert first.wire.sent == second.wire.sent == []
     assert len(torrent.pool) == 0
     assert exchange.offered_ids(first) == CLEARNET_IDS

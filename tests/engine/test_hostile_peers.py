@@ -674,6 +674,7 @@ async def test_leaves_of_a_piece_cost_one_read_and_a_peer_has_a_budget(
         pytest.param([messages.Choke(), messages.Unchoke()], id="choke"),
         pytest.param([messages.Extended(0, b"d1:mdee")], id="extension handshake"),
         pytest.param([HashReject(bytes(32), 0, 0, 2, 0)], id="hash reject"),
+        pytest.param([messages.Extended(2, b"de"), messages.Extended(4, b"")], id="exchange"),
     ],
 )
 async def test_who_changes_its_mind_without_end_is_left(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -226,8 +227,43 @@ async def test_clearnet_peers_learn_no_onion_and_are_not_believed(
     assert exchange.own_onion(clearnet) is None  # type: ignore[arg-type] # enough of a peer
     assert exchange.own_onion(behind_onion) == onion(1).to_compact_onion()  # type: ignore[arg-type] # likewise
     before = len(torrent.pool)
-    exchange.received(clearnet, OnionPex(((onion(5), 0),)), 0.0)  # type: ignore[arg-type] # likewise
+    told = [OnionPex(((onion(20 + number), 0),)).encode() for number in range(10)]
+    for payload in (told[0], b"not even read"):
+        exchange.received(clearnet, payload, 0.0)  # type: ignore[arg-type] # likewise
     assert len(torrent.pool) == before
-    for number in range(10):  # the second comes too early
-        exchange.received(behind_onion, OnionPex(((onion(20 + number), 0),)), 1.0 * number)  # type: ignore[arg-type] # likewise
+    for second, payload in enumerate([*told, b"not even read"]):  # the second comes too early
+        exchange.received(behind_onion, payload, 1.0 * second)  # type: ignore[arg-type] # likewise
     assert len(torrent.pool) == before + 1
+
+
+async def test_what_is_told_before_the_metadata_is_read_with_it(
+    network: MemoryNetwork, session: Session, content: Path, tmp_path: Path
+) -> None:
+    """And whoever told what cannot be read is left."""
+    metainfo = await metainfo_of(content)
+    link = Magnet(info_hashes=metainfo.info.info_hashes)
+    torrent = session.add(TorrentSpec(link, tmp_path / "link"))
+    exchange = torrent.exchange
+
+    class FakePeer:
+        """As much of a peer as is looked at."""
+
+        def __init__(self, key: int) -> None:
+            self.key, self.address, self.is_closed = key, onion(key), False
+            self.wire = SimpleNamespace(peer_extensions=None)
+
+        def close(self) -> None:
+            self.is_closed = True
+
+        def metadata_known(self, _: int) -> None:
+            pass
+
+    good, bad = FakePeer(7), FakePeer(8)
+    torrent.peers.update({7: good, 8: bad})  # type: ignore[dict-item] # enough of a peer
+    exchange.received(bad, b"cannot be read", 0.0)  # type: ignore[arg-type] # likewise
+    exchange.received(good, OnionPex(((onion(20), 0),)).encode(), 0.0)  # type: ignore[arg-type] # likewise
+    torrent.metadata._info = metainfo.info
+    exchange.metadata_known(0.0)
+    assert (good.is_closed, bad.is_closed) == (False, True)
+    assert len(torrent.pool) == 1
+    torrent.peers.clear()

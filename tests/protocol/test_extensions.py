@@ -22,9 +22,11 @@ from torrent_onion.protocol.extensions import (
     MetadataData,
     MetadataReject,
     MetadataRequest,
+    UnreadPex,
     decode_extended,
 )
 from torrent_onion.protocol.onion_pex import OnionPex
+from torrent_onion.protocol.ut_pex import UtPex
 
 Onion = Callable[[int], PeerAddress]
 
@@ -127,12 +129,17 @@ class TestMessages:
                 b"d8:msg_typei1e5:piecei1e10:total_sizei16387eexyz",
             ),
             (DontHave(258), b"\x00\x00\x01\x02"),
-            (OnionPex(), b"d5:added0:7:added.f0:7:dropped0:e"),
         ],
     )
     def test_the_payload_of_every_message(self, message: ExtendedMessage, payload: bytes) -> None:
         assert message.encode() == payload
         assert decode_extended(OUR_IDS[message.NAME], payload) == message
+
+    @pytest.mark.parametrize("message", [OnionPex(), UtPex()])
+    def test_peer_exchange_is_left_for_later(self, message: OnionPex | UtPex) -> None:
+        unread = decode_extended(OUR_IDS[message.NAME], message.encode())
+        assert unread == UnreadPex(message.NAME, message.encode())
+        assert message.decode(message.encode()) == message
 
     def test_unknown_ids_and_kinds_are_ignored(self) -> None:
         assert decode_extended(99, b"anything") is None

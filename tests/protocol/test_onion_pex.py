@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import PeerAddress
-from torrent_onion.errors import AddressError, BencodeError, ProtocolError
+from torrent_onion.errors import AddressError, ProtocolError
 from torrent_onion.protocol.onion_pex import FLAG_SEED, MAX_ENTRIES, OnionPex
 
 Onion = Callable[[int], PeerAddress]
@@ -75,5 +75,5 @@ def test_only_onions_are_sent() -> None:
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_read_or_refused(payload: bytes) -> None:
-    with contextlib.suppress(ProtocolError, BencodeError):
+    with contextlib.suppress(ProtocolError):
         OnionPex.decode(payload)

@@ -16,6 +16,7 @@ from torrent_onion.protocol.extensions import (
     MetadataData,
     MetadataReject,
     MetadataRequest,
+    UnreadPex,
 )
 from torrent_onion.protocol.handshake import Handshake
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
@@ -86,7 +87,10 @@ TRANSCRIPT: list[tuple[bytes, Event | None]] = [
         encode_message(Extended(1, MetadataData(1, 16387, b"xyz").encode())),
         MetadataData(1, 16387, b"xyz"),
     ),
-    (encode_message(Extended(2, OnionPex().encode())), OnionPex()),
+    (
+        encode_message(Extended(2, OnionPex().encode())),
+        UnreadPex(OnionPex.NAME, OnionPex().encode()),
+    ),
     (encode_message(Extended(3, DontHave(7).encode())), DontHave(7)),
 ]
 STREAM = b"".join(data for data, _ in TRANSCRIPT)

@@ -14,6 +14,7 @@ from torrent_onion.protocol.extensions import (
     DontHave,
     ExtensionHandshake,
     MetadataRequest,
+    UnreadPex,
 )
 from torrent_onion.protocol.handshake import Handshake
 from torrent_onion.protocol.message_codec import MAX_LENGTH, encode_message
@@ -274,7 +275,7 @@ class TestSending:
         assert two.receive_data(sent(one)) == [
             HaveAll(),
             KeepAlive(),
-            pex,
+            UnreadPex(pex.NAME, pex.encode()),
             Piece(3, 4, memoryview(b"block")),
             Request(1, 0, 16384),
             Request(1, 16384, 5),

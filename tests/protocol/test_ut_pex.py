@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import PeerAddress
-from torrent_onion.errors import BencodeError
+from torrent_onion.errors import ProtocolError
 from torrent_onion.protocol.compact_peers import is_ip_address
 from torrent_onion.protocol.ut_pex import FLAG_REACHABLE, FLAG_SEED, MAX_ENTRIES, MAX_READ, UtPex
 
@@ -77,5 +77,5 @@ def test_what_cannot_be_is_left_out_and_flags_stay_with_theirs() -> None:
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_read_or_refused(payload: bytes) -> None:
-    with contextlib.suppress(BencodeError):
+    with contextlib.suppress(ProtocolError):
         UtPex.decode(payload)

@@ -50,14 +50,18 @@ class ClearnetExchange:
             return OFFERED_IDS
         return CLEARNET_PEX_IDS if self._is_spoken_with(peer) else CLEARNET_IDS
 
-    def received(self, peer: Peer, message: UtPex, now: float) -> None:
-        """A peer told of others; what comes too often is not looked at."""
+    def received(self, peer: Peer, payload: bytes, now: float) -> None:
+        """A peer told of others; what comes too often is not read.
+
+        Raises:
+            ProtocolError: It cannot be read.
+        """
         if not self._is_spoken_with(peer):
             return
         exchange = self._exchanges.setdefault(peer.key, _Exchange())
         if exchange.heard_at is None or now - exchange.heard_at >= PEX_SECONDS - EARLY_SECONDS:
             exchange.heard_at = now
-            named = [address for address, _ in message.added]
+            named = [address for address, _ in UtPex.decode(payload).added]
             self._torrent.add_candidates(named, f"{Source.PEX}:{peer.key}")
 
     def remove_peer(self, peer: Peer) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.engine.peer import Peer
-from torrent_onion.errors import AddressError
+from torrent_onion.errors import AddressError, ProtocolError
 from torrent_onion.policy.peer_pool import Source
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.onion_pex import FLAG_SEED, MAX_ENTRIES, OnionPex
@@ -44,7 +44,7 @@ class _Exchange:
     heard_at: float | None = None
     claimed: PeerAddress | None = None
     """What an inbound peer says its own address is."""
-    early: OnionPex | None = None
+    early: bytes | None = None
     """What it told before the metadata was here, so that nobody knew whether it may be heard."""
 
 
@@ -118,19 +118,23 @@ class OnionExchange:
         if is_reached and not any(each.data_sent or each.payload_received for each in siblings):
             peer.close()
 
-    def received(self, peer: Peer, message: OnionPex, now: float) -> None:
-        """A peer told of others; what comes too often is not looked at."""
+    def received(self, peer: Peer, payload: bytes, now: float) -> None:
+        """A peer told of others; what comes too often is not read.
+
+        Raises:
+            ProtocolError: It cannot be read.
+        """
         if not is_behind_onion(peer):
             return
         exchange = self._exchanges.setdefault(peer.key, _Exchange())
         if self._torrent.info is None:
-            exchange.early = message
+            exchange.early = payload
             return
         if self._is_private:
             return
         if exchange.heard_at is None or now - exchange.heard_at >= PEX_SECONDS - EARLY_SECONDS:
             exchange.heard_at = now
-            named = [address for address, _ in message.added]
+            named = [address for address, _ in OnionPex.decode(payload).added]
             self._torrent.add_candidates(named, f"{Source.PEX}:{peer.key}")
 
     def metadata_known(self, now: float) -> None:
@@ -140,7 +144,10 @@ class OnionExchange:
             exchange = self._exchanges.get(peer.key)
             if exchange is not None and exchange.early is not None:
                 early, exchange.early = exchange.early, None
-                self.received(peer, early, now)
+                try:
+                    self.received(peer, early, now)
+                except ProtocolError:
+                    peer.close()
 
     def remove_peer(self, peer: Peer, now: float) -> None:
         """A connection has ended; who took part is remembered, if its address is known."""

@@ -23,9 +23,8 @@ from torrent_onion.policy.rate import RateMeter
 from torrent_onion.policy.request_queue import RequestQueue
 from torrent_onion.protocol import extensions, messages
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
-from torrent_onion.protocol.onion_pex import OnionPex
+from torrent_onion.protocol.onion_pex import ONION_PEX
 from torrent_onion.protocol.peer_wire import Event, PeerWire
-from torrent_onion.protocol.ut_pex import UtPex
 
 if TYPE_CHECKING:
     from torrent_onion.engine.torrent import Torrent
@@ -339,11 +338,12 @@ class Peer:
             self.requests.set_limit(said.reqq)
         self._torrent.exchange.handshake_received(self, now)
 
-    def _on_onion_pex(self, message: OnionPex, now: float) -> None:
-        self._torrent.exchange.received(self, message, now)
-
-    def _on_ut_pex(self, message: UtPex, now: float) -> None:
-        self._torrent.clearnet_exchange.received(self, message, now)
+    def _on_pex(self, unread: extensions.UnreadPex, now: float) -> None:
+        self._changes.count(now)
+        if unread.name == ONION_PEX:
+            self._torrent.exchange.received(self, unread.payload, now)
+        else:
+            self._torrent.clearnet_exchange.received(self, unread.payload, now)
 
     def _on_metadata_request(self, request: extensions.MetadataRequest, _: float) -> None:
         self.answers.add_metadata_request(request.piece)
@@ -392,8 +392,7 @@ _HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
     Hashes: Peer._on_hashes,  # noqa: SLF001
     HashReject: Peer._on_hash_reject,  # noqa: SLF001
     extensions.ExtensionHandshake: Peer._on_extension_handshake,  # noqa: SLF001
-    OnionPex: Peer._on_onion_pex,  # noqa: SLF001
-    UtPex: Peer._on_ut_pex,  # noqa: SLF001
+    extensions.UnreadPex: Peer._on_pex,  # noqa: SLF001
     extensions.MetadataRequest: Peer._on_metadata_request,  # noqa: SLF001
     extensions.MetadataData: Peer._on_metadata_data,  # noqa: SLF001
     extensions.MetadataReject: Peer._on_metadata_reject,  # noqa: SLF001

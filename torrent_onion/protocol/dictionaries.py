@@ -4,8 +4,8 @@ Rule: a value of the wrong type, or out of its range, is the same as no value. W
 value is an error is for the caller to say.
 """
 
-from torrent_onion.core.bencoding import BencodeLimits, Value, decode_prefix
-from torrent_onion.errors import BencodeError
+from torrent_onion.core.bencoding import PEER_LIMITS, BencodeLimits, Value, decode_prefix
+from torrent_onion.errors import BencodeError, ProtocolError
 
 Dictionary = dict[bytes, Value]
 
@@ -23,6 +23,18 @@ def read_dictionary(data: bytes, limits: BencodeLimits) -> tuple[Dictionary, int
     if not isinstance(value, dict):
         raise BencodeError("Expected a bencoded dictionary.")
     return value, taken
+
+
+def read_peer_dictionary(payload: bytes) -> Dictionary:
+    """Read the dictionary that a peer's message is.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    try:
+        return read_dictionary(payload, PEER_LIMITS)[0]
+    except BencodeError as error:
+        raise ProtocolError(f"The peer sent a bad extended message: {error}") from error
 
 
 def get_int(dictionary: Dictionary, key: bytes, low: int, high: int) -> int | None:

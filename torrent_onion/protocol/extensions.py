@@ -14,6 +14,7 @@ Rules:
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Self
 
@@ -223,10 +224,24 @@ class DontHave:
         return _INDEX.pack(self.piece)
 
 
-ExtendedMessage = MetadataRequest | MetadataData | MetadataReject | DontHave | OnionPex | UtPex
+@dataclass(frozen=True, slots=True)
+class UnreadPex:
+    """A message of peer exchange that has come, ``OnionPex`` or ``UtPex`` by its name.
+
+    Reading it takes milliseconds, for onions are points of a curve. So that is left to whoever
+    knows whether this peer may be heard, and whether it is time.
+    """
+
+    name: str
+    payload: bytes
 
 
-def decode_extended(extended_id: int, payload: bytes) -> ExtendedMessage | None:
+MetadataMessage = MetadataRequest | MetadataData | MetadataReject
+ExtendedMessage = MetadataMessage | DontHave | OnionPex | UtPex
+ReceivedExtended = MetadataMessage | DontHave | UnreadPex
+
+
+def decode_extended(extended_id: int, payload: bytes) -> ReceivedExtended | None:
     """Read an extended message that came with one of our ids.
 
     Returns:
@@ -242,7 +257,7 @@ def decode_extended(extended_id: int, payload: bytes) -> ExtendedMessage | None:
         raise ProtocolError(f"The peer sent a bad extended message: {error}") from error
 
 
-def _decode_metadata(payload: bytes) -> ExtendedMessage | None:
+def _decode_metadata(payload: bytes) -> MetadataMessage | None:
     values, taken = read_dictionary(payload, PEER_LIMITS)
     piece = get_int(values, b"piece", 0, _MAX_METADATA_BLOCKS - 1)
     if piece is None:
@@ -271,9 +286,9 @@ def _decode_dont_have(payload: bytes) -> DontHave:
     return DontHave(*_INDEX.unpack(payload))
 
 
-_DECODERS: Mapping[int, Callable[[bytes], ExtendedMessage | None]] = {
+_DECODERS: Mapping[int, Callable[[bytes], ReceivedExtended | None]] = {
     OUR_IDS[UT_METADATA]: _decode_metadata,
-    OUR_IDS[ONION_PEX]: OnionPex.decode,
+    OUR_IDS[ONION_PEX]: partial(UnreadPex, ONION_PEX),
     OUR_IDS[LT_DONTHAVE]: _decode_dont_have,
-    OUR_IDS[UT_PEX]: UtPex.decode,
+    OUR_IDS[UT_PEX]: partial(UnreadPex, UT_PEX),
 }

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from torrent_onion.core.bencoding import PEER_LIMITS, encode
+from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import COMPACT_ONION_LENGTH, PeerAddress
 from torrent_onion.errors import AddressError, ProtocolError
-from torrent_onion.protocol.dictionaries import get_bytes, read_dictionary
+from torrent_onion.protocol.dictionaries import get_bytes, read_peer_dictionary
 
 ONION_PEX = "onion_pex"
 MAX_ENTRIES = 50
@@ -60,10 +60,9 @@ class OnionPex:
         """Read a payload.
 
         Raises:
-            ProtocolError: not whole addresses, or more than ``MAX_ENTRIES`` of them.
-            BencodeError: not bencoding.
+            ProtocolError: not bencoding, not whole addresses, or more than ``MAX_ENTRIES`` of them.
         """
-        dictionary, _ = read_dictionary(payload, PEER_LIMITS)
+        dictionary = read_peer_dictionary(payload)
         added = get_bytes(dictionary, b"added") or b""
         dropped = get_bytes(dictionary, b"dropped") or b""
         if len(added) % COMPACT_ONION_LENGTH or len(dropped) % COMPACT_ONION_LENGTH:

@@ -33,6 +33,7 @@ from torrent_onion.protocol.extensions import (
     DontHave,
     ExtendedMessage,
     ExtensionHandshake,
+    ReceivedExtended,
     decode_extended,
 )
 from torrent_onion.protocol.handshake import HANDSHAKE_SIZE, Handshake, check_header
@@ -67,7 +68,7 @@ from torrent_onion.protocol.messages import (
 from torrent_onion.protocol.receive_buffer import ReceiveBuffer
 from torrent_onion.protocol.send_queue import SendQueue
 
-Event = Handshake | Message | ExtensionHandshake | ExtendedMessage
+Event = Handshake | Message | ExtensionHandshake | ReceivedExtended
 
 _PIECE_ID = int(MessageId.PIECE)
 _REQUEST_ID = int(MessageId.REQUEST)
@@ -280,7 +281,7 @@ class PeerWire:
         if piece >= self._max_pieces:
             raise ProtocolError(f"The peer named piece {piece}, which does not exist.")
 
-    def _parse_extended(self, message: Extended) -> ExtensionHandshake | ExtendedMessage | None:
+    def _parse_extended(self, message: Extended) -> ExtensionHandshake | ReceivedExtended | None:
         if message.id == HANDSHAKE_ID:
             return self._parse_extension_handshake(message.payload)
         decoded = decode_extended(message.id, message.payload)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from torrent_onion.core.bencoding import PEER_LIMITS, encode
+from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.protocol.compact_peers import (
     IPV4_SIZE,
@@ -21,7 +21,7 @@ from torrent_onion.protocol.compact_peers import (
     compact_peer,
     read_compact_peers,
 )
-from torrent_onion.protocol.dictionaries import Dictionary, get_bytes, read_dictionary
+from torrent_onion.protocol.dictionaries import Dictionary, get_bytes, read_peer_dictionary
 
 UT_PEX = "ut_pex"
 MAX_ENTRIES = 50
@@ -71,9 +71,9 @@ class UtPex:
         """Read a payload; lists that are missing or odd count for what can be read of them.
 
         Raises:
-            BencodeError: not bencoding.
+            ProtocolError: not bencoding.
         """
-        dictionary, _ = read_dictionary(payload, PEER_LIMITS)
+        dictionary = read_peer_dictionary(payload)
         added: list[tuple[PeerAddress, int]] = []
         dropped: list[PeerAddress] = []
         for suffix, size in _FORMS:
