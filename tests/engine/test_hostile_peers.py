@@ -32,6 +32,7 @@ from torrent_onion.protocol.extensions import (
     METADATA_BLOCK_SIZE,
     ExtensionHandshake,
     MetadataData,
+    MetadataReject,
     MetadataRequest,
 )
 from torrent_onion.protocol.handshake import Handshake
@@ -674,6 +675,8 @@ async def test_leaves_of_a_piece_cost_one_read_and_a_peer_has_a_budget(
         pytest.param([messages.Choke(), messages.Unchoke()], id="choke"),
         pytest.param([messages.Extended(0, b"d1:mdee")], id="extension handshake"),
         pytest.param([HashReject(bytes(32), 0, 0, 2, 0)], id="hash reject"),
+        pytest.param([messages.Extended(1, MetadataData(0, 1, b"x").encode())], id="metadata"),
+        pytest.param([Hashes(bytes(32), 0, 0, 2, 0, (bytes(32),) * 2)], id="hashes"),
         pytest.param([messages.Extended(2, b"de"), messages.Extended(4, b"")], id="exchange"),
     ],
 )
@@ -694,6 +697,25 @@ async def test_who_changes_its_mind_without_end_is_left(
         await stranger.wait_closed()
         while len(stage.seeder.peers) != 1:
             await trio.lowlevel.checkpoint()
+
+
+async def test_what_nobody_asked_for_makes_us_ask_nobody(
+    network: MemoryNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(network, tmp_path, TorrentFormat.V2) as stage:
+        await stage.meet()
+        await until(lambda: bool(stage.seeder.peers))
+        (peer,) = stage.seeder.peers.values()
+        asked = []
+        monkeypatch.setattr(stage.seeder.metadata, "ask", lambda *_: asked.append(1))
+        for message in (
+            MetadataData(0, 1, b"x"),
+            MetadataReject(0),
+            Hashes(bytes(32), 0, 0, 2, 0, (bytes(32),) * 2),
+            HashReject(bytes(32), 0, 0, 2, 0),
+        ):
+            peer.handle(message, 0.0)
+        assert not asked
 
 
 async def test_a_request_that_is_cancelled_in_time_is_not_served(

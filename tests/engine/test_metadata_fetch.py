@@ -8,6 +8,7 @@ from torrent_onion.engine.metadata_fetch import (
     MAX_OUTSTANDING,
     MAX_TOGETHER,
     SILENT_SECONDS,
+    UNASKED,
     MetadataFetch,
     MetadataResult,
     hashes_match,
@@ -187,13 +188,13 @@ def test_a_peer_that_changes_its_mind_begins_anew() -> None:
 
 def test_data_nobody_asked_for_is_ignored() -> None:
     fetch = MetadataFetch(HASHES)
-    assert fetch.data_received(9, 0, b"x", 0) == MetadataResult()
+    assert fetch.data_received(9, 0, b"x", 0) == UNASKED
     fetch.peer_offers(1, len(RAW))
     fetch.requests_for(1, 0)
-    assert fetch.data_received(2, 0, piece(0), 0) == MetadataResult()
-    assert fetch.data_received(1, 99, piece(0), 0) == MetadataResult()
+    assert fetch.data_received(2, 0, piece(0), 0) == UNASKED
+    assert fetch.data_received(1, 99, piece(0), 0) == UNASKED
     assert fetch.data_received(1, 0, piece(0), 0) == MetadataResult()
-    assert fetch.data_received(1, 0, bytes(METADATA_BLOCK_SIZE), 0) == MetadataResult()
+    assert fetch.data_received(1, 0, bytes(METADATA_BLOCK_SIZE), 0) == UNASKED
 
 
 def test_a_piece_of_a_wrong_length_names_a_liar() -> None:

@@ -47,11 +47,12 @@ class Culprits:
         for key in keys:
             self._torrent.peers[key].send(request)
 
-    def hashes_received(self, hashes: Hashes) -> None:
-        """Hashes came, perhaps the leaves of a piece that failed."""
+    def hashes_received(self, hashes: Hashes) -> bool:
+        """Hashes came. Returns whether they are the leaves of a piece that failed."""
         found = self._inquiry and self._inquiry.received(hashes)
         if found:
             self._judge(*found)
+        return bool(found)
 
     def hashes_rejected(self, peer: Peer, reject: HashReject) -> None:
         """A peer will not tell hashes."""

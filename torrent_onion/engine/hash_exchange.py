@@ -14,7 +14,7 @@ from torrent_onion.core.piece_layout import BLOCK_SIZE
 from torrent_onion.engine.leaf_reads import LeafReads
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.storage import Storage
-from torrent_onion.policy.hash_fetch import HashFetch
+from torrent_onion.policy.hash_fetch import HashAnswer, HashFetch
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 
@@ -58,8 +58,8 @@ class HashExchange:
             self._heard.setdefault(peer.key, now)
             peer.send(request)
 
-    def rejected(self, peer: Peer, reject: HashReject) -> None:
-        """The peer will not answer."""
+    def rejected(self, peer: Peer, reject: HashReject) -> bool:
+        """The peer will not answer. Returns whether it was asked."""
         request = HashRequest(
             reject.pieces_root,
             reject.base_layer,
@@ -67,12 +67,14 @@ class HashExchange:
             reject.length,
             reject.proof_layers,
         )
-        self._fetch.rejected(peer.key, request)
+        return self._fetch.rejected(peer.key, request)
 
-    def received(self, peer: Peer, hashes: Hashes, now: float) -> bool:
-        """Hashes came. Returns False when they are wrong, so that the peer lied."""
-        self._heard[peer.key] = now
-        return self._fetch.received(peer.key, hashes)
+    def received(self, peer: Peer, hashes: Hashes, now: float) -> HashAnswer:
+        """Hashes came."""
+        answer = self._fetch.received(peer.key, hashes)
+        if answer is not HashAnswer.UNASKED:
+            self._heard[peer.key] = now
+        return answer
 
     def drop_stalled(self, now: float) -> bool:
         """Ask no more of peers that stopped answering. Returns whether there were any."""

@@ -1,8 +1,8 @@
 """The metadata of one torrent on its connections (BEP 9): fetched where unknown, else served."""
 
 from torrent_onion.core.identity import InfoHashes
-from torrent_onion.core.metainfo import Info, parse_info
-from torrent_onion.engine.metadata_fetch import MetadataFetch
+from torrent_onion.core.metainfo import Info
+from torrent_onion.engine.metadata_fetch import UNASKED, MetadataFetch, MetadataResult
 from torrent_onion.engine.peer import Peer
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.extensions import (
@@ -43,10 +43,9 @@ class MetadataExchange:
             self._fetch.peer_offers(peer.key, size)
             self.ask(peer, now)
 
-    def remove_peer(self, key: PeerKey) -> None:
-        """The peer is gone, or did not want to."""
-        if self._fetch is not None:
-            self._fetch.remove_peer(key)
+    def remove_peer(self, key: PeerKey) -> bool:
+        """The peer is gone, or did not want to. Returns whether it had offered anything."""
+        return self._fetch is not None and self._fetch.remove_peer(key)
 
     def ask(self, peer: Peer, now: float) -> None:
         """Ask the peer for what is missing and not yet asked for."""
@@ -56,21 +55,11 @@ class MetadataExchange:
             peer.wire.send_extended(MetadataRequest(piece))
             peer.wake.ring()
 
-    def received(
-        self, peer: Peer, data: MetadataData, now: float
-    ) -> tuple[Info | None, frozenset[PeerKey]]:
-        """A piece came.
-
-        Returns:
-            The metadata if that completed it, and the peers that are proven liars.
-
-        Raises:
-            MetainfoError: The whole has the right hash, and is no torrent that can be used.
-        """
+    def received(self, peer: Peer, data: MetadataData, now: float) -> MetadataResult:
+        """A piece came."""
         if self._fetch is None:
-            return None, frozenset()
-        result = self._fetch.data_received(peer.key, data.piece, bytes(data.data), now)
-        return (parse_info(result.raw) if result.raw is not None else None), result.liars
+            return UNASKED
+        return self._fetch.data_received(peer.key, data.piece, bytes(data.data), now)
 
     def drop_stalled(self, now: float) -> bool:
         """Ask no more of peers that keep others waiting. Returns whether to ask everybody now."""

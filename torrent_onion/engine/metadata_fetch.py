@@ -129,13 +129,17 @@ class MetadataResult:
     Attributes:
         raw: The info dictionary, its hash verified; None while it is incomplete or was wrong.
         liars: Peers that are proven to have sent wrong data.
+        is_answer: The peer owed this piece; else nothing has changed.
     """
 
     raw: bytes | None = None
     liars: frozenset[PeerKey] = frozenset()
+    is_answer: bool = True
 
 
-_NOTHING = MetadataResult()
+_KEPT = MetadataResult()
+UNASKED = MetadataResult(is_answer=False)
+"""Of a piece that the peer was not asked for."""
 
 
 class MetadataFetch:
@@ -159,14 +163,20 @@ class MetadataFetch:
             if 0 < size <= MAX_METADATA_SIZE:
                 self._sizes[peer] = size
 
-    def remove_peer(self, peer: PeerKey) -> None:
-        """The peer is gone, or wants no more of this; what it was asked for is asked of others."""
-        self._sizes.pop(peer, None)
+    def remove_peer(self, peer: PeerKey) -> bool:
+        """The peer is gone, or wants no more of this; what it was asked for is asked of others.
+
+        Returns:
+            Whether it had offered anything; else nothing has changed.
+        """
+        if self._sizes.pop(peer, None) is None:
+            return False
         claimed = set(self._sizes.values())
         for key, assembly in list(self._assemblies.items()):
             assembly.drop(peer)
             if assembly.only == peer or assembly.size not in claimed:
                 del self._assemblies[key]
+        return True
 
     def requests_for(self, peer: PeerKey, now: float) -> list[int]:
         """Pieces to ask this peer for now; they count as asked."""
@@ -180,12 +190,12 @@ class MetadataFetch:
         """A piece came. What nobody asked this peer for is ignored; a wrong length is a lie."""
         assembly = self._assembly_of(peer, self._sizes.get(peer, 0))
         if assembly is None or piece not in assembly.asked.get(peer, ()):
-            return _NOTHING
+            return UNASKED
         if len(data) != assembly.piece_size(piece):
             self.remove_peer(peer)
             return MetadataResult(liars=frozenset({peer}))
         assembly.take(peer, piece, data, now)
-        return self._judge(assembly) if assembly.is_whole else _NOTHING
+        return self._judge(assembly) if assembly.is_whole else _KEPT
 
     def drop_stalled(self, now: float) -> None:
         """Ask no more of peers that keep others waiting."""
@@ -224,7 +234,7 @@ class MetadataFetch:
         del self._assemblies[whole.size, whole.only]
         if len(whole.senders) > 1:
             self._spoiled.add(whole.size)
-            return _NOTHING
+            return _KEPT
         for peer in whole.senders:
             self.remove_peer(peer)
         return MetadataResult(liars=frozenset(whole.senders))

@@ -350,7 +350,8 @@ class Peer:
         self.wake.ring()
 
     def _on_metadata_data(self, data: extensions.MetadataData, now: float) -> None:
-        self._torrent.metadata.received(self, data, now)
+        if not self._torrent.metadata.received(self, data, now):
+            self._changes.count(now)
 
     def _on_metadata_reject(self, _: Any, now: float) -> None:
         self._changes.count(now)
@@ -361,7 +362,8 @@ class Peer:
         self.wake.ring()
 
     def _on_hashes(self, hashes: Hashes, now: float) -> None:
-        self._torrent.metadata.hashes_received(self, hashes, now)
+        if not self._torrent.metadata.hashes_received(self, hashes, now):
+            self._changes.count(now)
 
     def _on_hash_reject(self, reject: HashReject, now: float) -> None:
         self._changes.count(now)

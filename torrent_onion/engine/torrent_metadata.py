@@ -8,12 +8,13 @@ known only when its piece layers are here, for nothing can be verified without t
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from torrent_onion.core.metainfo import Info, TorrentFormat
+from torrent_onion.core.metainfo import Info, TorrentFormat, parse_info
 from torrent_onion.core.piece_layers import PieceLayers
 from torrent_onion.engine.hash_exchange import HashExchange
 from torrent_onion.engine.metadata_exchange import MetadataExchange
 from torrent_onion.engine.peer import Peer
 from torrent_onion.errors import MetainfoError
+from torrent_onion.policy.hash_fetch import HashAnswer
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.extensions import MetadataData, MetadataReject
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
@@ -115,22 +116,28 @@ class TorrentMetadata:
 
     def rejected(self, peer: Peer, now: float) -> None:
         """The peer will not send the info dictionary."""
-        self._exchange.remove_peer(peer.key)
-        self._ask_everybody(now)
+        if self._exchange.remove_peer(peer.key):
+            self._ask_everybody(now)
 
-    def received(self, peer: Peer, data: MetadataData, now: float) -> None:
-        """A block of the info dictionary came."""
+    def received(self, peer: Peer, data: MetadataData, now: float) -> bool:
+        """A block of the info dictionary came. Returns whether the peer was asked for it."""
+        result = self._exchange.received(peer, data, now)
+        for key in result.liars:
+            self._torrent.culprits.ban(key)
+        if result.raw is not None:
+            self._whole(result.raw)
+        elif result.is_answer:
+            self._ask_everybody(now)
+        return result.is_answer
+
+    def _whole(self, raw: bytes) -> None:
+        """The info dictionary is here, its hash verified."""
         try:
-            info, liars = self._exchange.received(peer, data, now)
+            info = parse_info(raw)
         except MetainfoError as error:  # its hash is right, so no other peer has a better one
             self._torrent.fail(error)
-            return
-        for key in liars:
-            self._torrent.culprits.ban(key)
-        if info is not None:
-            self._torrent.metadata_known(info, {})
         else:
-            self._ask_everybody(now)
+            self._torrent.metadata_known(info, {})
 
     def reply(self, piece: int) -> MetadataData | MetadataReject:
         """The answer to a peer's request for a block."""
@@ -138,20 +145,25 @@ class TorrentMetadata:
 
     # BEP 52
 
-    def hashes_received(self, peer: Peer, hashes: Hashes, now: float) -> None:
-        """A part of a hash tree came."""
-        if self._hashes is not None and not self._hashes.received(peer, hashes, now):
+    def hashes_received(self, peer: Peer, hashes: Hashes, now: float) -> bool:
+        """A part of a hash tree came. Returns whether anybody was asked for it."""
+        answer = HashAnswer.UNASKED
+        if self._hashes is not None:
+            answer = self._hashes.received(peer, hashes, now)
+        if answer is HashAnswer.WRONG:
             self._torrent.culprits.ban(peer.key)
-        self._torrent.culprits.hashes_received(hashes)
+        are_leaves = self._torrent.culprits.hashes_received(hashes)
+        if answer is HashAnswer.UNASKED:
+            return are_leaves
         self._torrent.check_when_verifiable()
         self._ask_everybody(now)
+        return True
 
     def hashes_rejected(self, peer: Peer, reject: HashReject, now: float) -> None:
         """The peer will not send a part of a hash tree."""
-        if self._hashes is not None:
-            self._hashes.rejected(peer, reject)
         self._torrent.culprits.hashes_rejected(peer, reject)
-        self._ask_everybody(now)
+        if self._hashes is not None and self._hashes.rejected(peer, reject):
+            self._ask_everybody(now)
 
     async def answer(self, key: PeerKey, request: HashRequest, now: float) -> Hashes | HashReject:
         """The answer to a peer's request for hashes: see ``HashExchange.answer``.

@@ -5,6 +5,7 @@ a wrong answer is known at once, with its sender.
 """
 
 from collections import deque
+from enum import Enum
 
 from torrent_onion.core.merkle import HASH_LENGTH, proof_root
 from torrent_onion.core.piece_layers import PieceLayers
@@ -16,6 +17,14 @@ MAX_OUTSTANDING = 32
 
 MIN_RUN = 2
 """Hashes: BEP 52 has no shorter run, for one hash needs a neighbour to be proven."""
+
+
+class HashAnswer(Enum):
+    """What hashes are that came."""
+
+    GOOD = "proven to belong to their file"
+    WRONG = "a lie"
+    UNASKED = "no answer: nothing has changed"
 
 
 class HashFetch:
@@ -66,20 +75,17 @@ class HashFetch:
             requests.append(request)
         return requests
 
-    def rejected(self, peer: PeerKey, request: HashRequest) -> None:
-        """The peer will not answer a request."""
-        if request in self._asked.get(peer, ()):
-            self._asked[peer].discard(request)
-            self._refused[peer].add(request)
-            self._waiting.append(request)
+    def rejected(self, peer: PeerKey, request: HashRequest) -> bool:
+        """The peer will not answer a request. Returns whether it owed an answer."""
+        if request not in self._asked.get(peer, ()):
+            return False
+        self._asked[peer].discard(request)
+        self._refused[peer].add(request)
+        self._waiting.append(request)
+        return True
 
-    def received(self, peer: PeerKey, hashes: Hashes) -> bool:
-        """Hashes came.
-
-        Returns:
-            False when they are wrong, so that the peer lied. Those that nobody asked for are
-            ignored.
-        """
+    def received(self, peer: PeerKey, hashes: Hashes) -> HashAnswer:
+        """Hashes came."""
         request = HashRequest(
             hashes.pieces_root,
             hashes.base_layer,
@@ -88,14 +94,14 @@ class HashFetch:
             hashes.proof_layers,
         )
         if request not in self._asked.get(peer, ()):
-            return True
+            return HashAnswer.UNASKED
         self._asked[peer].discard(request)
         if not _is_proven(hashes):
             self._refused[peer].add(request)
             self._waiting.append(request)
-            return False
+            return HashAnswer.WRONG
         self._keep(hashes)
-        return True
+        return HashAnswer.GOOD
 
     def _keep(self, hashes: Hashes) -> None:
         root = hashes.pieces_root

@@ -6,7 +6,7 @@ from torrent_onion.errors import ProtocolError
 
 CHANGES_BURST: Final = 500
 """Changes of mind of one peer at once: choked or not, interested or not, extensions, pieces lost,
-many pieces told together, answers refused."""
+many pieces told together, answers refused, and answers that nobody asked for."""
 
 CHANGES_PER_SECOND: Final = 50.0
 """The same in the long run. Clients do it a few times a second when pieces are small."""
