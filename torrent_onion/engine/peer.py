@@ -248,14 +248,9 @@ class Peer:
         self.peer_choking = False
         self._torrent.downloads.ask(self, now)
 
-    def _on_interested(self, _: Any, now: float) -> None:
+    def _on_interest(self, said: messages.Interested | messages.NotInterested, now: float) -> None:
         self._changes.count(now)
-        self.peer_interested = True
-        self._torrent.uploads.interest_changed(self, now)
-
-    def _on_not_interested(self, _: Any, now: float) -> None:
-        self._changes.count(now)
-        self.peer_interested = False
+        self.peer_interested = isinstance(said, messages.Interested)
         self._torrent.uploads.interest_changed(self, now)
 
     def _on_pieces(self, event: messages.BitfieldMessage | messages.HaveAll, now: float) -> None:
@@ -378,8 +373,8 @@ class Peer:
 _HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
     messages.Choke: Peer._on_choke,  # noqa: SLF001 - this table is a part of the class
     messages.Unchoke: Peer._on_unchoke,  # noqa: SLF001
-    messages.Interested: Peer._on_interested,  # noqa: SLF001
-    messages.NotInterested: Peer._on_not_interested,  # noqa: SLF001
+    messages.Interested: Peer._on_interest,  # noqa: SLF001
+    messages.NotInterested: Peer._on_interest,  # noqa: SLF001
     messages.BitfieldMessage: Peer._on_pieces,  # noqa: SLF001
     messages.HaveAll: Peer._on_pieces,  # noqa: SLF001
     messages.HaveNone: Peer._on_have_none,  # noqa: SLF001
