@@ -184,6 +184,38 @@ async def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
     assert list((tmp_path / "get").iterdir()) == []
 
 
+@pytest.mark.parametrize("is_right", [True, False])
+async def test_room_that_verified_data_takes_is_not_counted_as_free(
+    network: MemoryNetwork, tmp_path: Path, is_right: bool
+) -> None:
+    """What is there and wrong will be written over."""
+    content = tmp_path / "seed" / "file"
+    content.parent.mkdir()
+    content.write_bytes(random.Random(4).randbytes(10 * PIECE))
+    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    spec = TorrentSpec(metainfo, tmp_path / "get")
+    async with open_session(dial=network.dial) as session:
+        torrent = session.add(spec)
+        await until(lambda: torrent.have is not None)
+    here = (
+        content.read_bytes()[: 9 * PIECE] if is_right else bytes(range(256)) * (10 * PIECE // 256)
+    )
+    (tmp_path / "get" / "file.part").write_bytes(here)
+
+    class Full(Disk):
+        def free(self, path: Path) -> int:
+            return 0
+
+    with trio.fail_after(60):
+        async with open_session(dial=network.dial, disk=Full()) as session:
+            torrent = session.add(spec)
+            await until(lambda: torrent.have is not None or torrent.ended.is_set())
+            if is_right:
+                assert f"{PIECE:,} more bytes are needed" in str(torrent.error)
+            else:
+                assert torrent.error is None
+
+
 def test_a_disk_that_takes_nothing_is_no_endless_loop(tmp_path: Path) -> None:
     class TakesNothing(Disk):
         def write(self, descriptor: int, data: memoryview, offset: int) -> int:

@@ -84,27 +84,46 @@ class TorrentData:
             shared = place_shared(self._info, torrent.spec.shared_path)
             torrent.storage = self._storage(shared, frozenset(range(len(shared.names))))
             return Bitfield.full(self._info.layout.num_pieces)
-        placement, finished = await self._threads.run(self._look)
-        torrent.storage = self._storage(placement, finished)
-        await torrent.storage.make_root()
-        resume = await self._threads.run(lambda: load_resume(self._resume_path, self._info))
-        if not torrent.storage.is_read_only:
-            await self._threads.run(lambda: self._claim(resume))
+        finished = await self._open()
+        if self._open_storage.is_read_only:
+            resume = await self._threads.run(self._load_resume)
+        else:
+            resume = await self._threads.run(self._claim)
         try:
-            have = await self._check(torrent.storage, resume)
-            self._refuse_foreign_files(have, finished)
-            await self._threads.run(lambda: self._refuse_full_disk(have))
-            if torrent.spec.preallocate:
-                await torrent.storage.preallocate(torrent.wanted_files)
-            await self._copy_identical(torrent.storage, have)
+            if self._lock is not None:  # who had it before us may have finished files since
+                finished = await self._open()
+            have = await self._begin(resume, finished)
         except StorageError:
-            self._withdraw()
+            with trio.CancelScope(shield=True):  # why it cannot begin must be heard
+                await self._threads.run(self._withdraw)
             raise
-        if torrent.storage.is_read_only:
+        if self._open_storage.is_read_only:
             if resume is not None:  # else the last run has come to that
-                await self._threads.run(torrent.storage.sync_names)
+                await self._threads.run(self._open_storage.sync_names)
             await self._forget_record()
+            await self._threads.run(self._withdraw)
         return have
+
+    async def _open(self) -> frozenset[int]:
+        """Look where the files are now; returns those that have their final names."""
+        placement, finished = await self._threads.run(self._look)
+        self._torrent.storage = self._storage(placement, finished)
+        await self._torrent.storage.make_root()
+        return finished
+
+    async def _begin(self, resume: Resume | None, finished: frozenset[int]) -> Bitfield:
+        torrent, storage = self._torrent, self._open_storage
+        have = await self._check(storage, resume)
+        self._refuse_foreign_files(have, finished)
+        await self._threads.run(lambda: self._refuse_full_disk(have))
+        if torrent.spec.preallocate:
+            await storage.preallocate(torrent.wanted_files)
+        await self._copy_identical(storage, have)
+        return have
+
+    @property
+    def _open_storage(self) -> Storage:
+        return self._torrent.open_storage
 
     async def checkpoint(self, have: Bitfield) -> None:
         """Sync what was written and record it, if there is anything new.
@@ -153,26 +172,16 @@ class TorrentData:
             self._disk.close(self._lock)
             self._lock = None
 
-    def _claim(self, resume: Resume | None) -> None:
+    def _claim(self) -> Resume | None:
         """Make sure that the partial name is this torrent's, and nobody else's at the same time.
 
-        What has that name without a record of ours beside it is somebody's own: not to be touched.
+        Returns:
+            The record as it is now that nobody else can write it.
         """
         path = self._partial.path
         with disk_errors(path):
-            self._is_fresh = self._make_new(path)
-            if not self._is_fresh and resume is None and not _is_empty(path):
-                raise StorageError(
-                    f"{path} is there already and is no download of this torrent. "
-                    "Move it away, or choose another folder with --dir."
-                )
-            self._lock = self._disk.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StorageError(
-                    f"{path} is being fetched already. Wait for that, or choose another --dir."
-                ) from None
+            self._take_lock(path)
+        resume = self._record_of(path)
         if resume is None:
             nothing = Bitfield(self._info.layout.num_pieces)
             stamps = tuple(UNKNOWN_STAMP for _ in self._info.files)
@@ -180,6 +189,39 @@ class TorrentData:
         else:  # a run that was killed may not have come to that
             with disk_errors(path.parent):
                 sync_folder(self._disk, path.parent)
+        return resume
+
+    def _take_lock(self, path: Path) -> None:
+        """Lock what has the partial name, making it if nothing has."""
+        while True:
+            self._is_fresh = self._make_new(path)
+            self._record_of(path)  # what is somebody's own is not even opened
+            self._lock = self._disk.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StorageError(
+                    f"{path} is being fetched already. Wait for that, or choose another --dir."
+                ) from None
+            if _is_at(path, self._lock):
+                return
+            self.close()  # who had the lock before us has just given the data its final name
+
+    def _record_of(self, path: Path) -> Resume | None:
+        """The record of what has the partial name.
+
+        What has that name without a record of ours beside it is somebody's own: not to be touched.
+        """
+        resume = self._load_resume()
+        if resume is None and not self._is_fresh and not _is_empty(path):
+            raise StorageError(
+                f"{path} is there already and is no download of this torrent. "
+                "Move it away, or choose another folder with --dir."
+            )
+        return resume
+
+    def _load_resume(self) -> Resume | None:
+        return load_resume(self._resume_path, self._info)
 
     def _withdraw(self) -> None:
         """Leave nothing behind of a download that cannot begin."""
@@ -282,16 +324,25 @@ class TorrentData:
         missing = sum(info.data_length(index) for index in have.missing() if wanted[index])
         with disk_errors(self._final.root):
             free = self._disk.free(self._final.root)
-        if missing > free + self._allocated():
+        if missing > free + self._reserved(have):
             raise StorageError(
                 f"{missing:,} more bytes are needed in {self._final.root}, and {free:,} are free. "
                 "Free some, or choose another folder with --dir."
             )
 
-    def _allocated(self) -> int:
-        """Bytes on the disk that partial files hold already, verified or not."""
-        paths = [self._partial.root / name for name in self._partial.names if name is not None]
-        return sum(path.stat().st_blocks * 512 for path in paths if path.is_file())
+    def _reserved(self, have: Bitfield) -> int:
+        """Bytes of the disk that partial files hold and in which nothing verified lies."""
+        names = self._partial.names
+        paths = {file: self._partial.file(file) for file, name in enumerate(names) if name}
+        partial = {file: path for file, path in paths.items() if path.is_file()}
+        held = sum(path.stat().st_blocks * 512 for path in partial.values())
+        verified = sum(
+            span.length
+            for index in have.indices()
+            for span in self._info.layout.piece_spans(index)
+            if span.file in partial
+        )
+        return max(0, held - verified)
 
     def _storage(self, placement: Placement, finished: frozenset[int]) -> Storage:
         return Storage(
@@ -302,6 +353,14 @@ class TorrentData:
             finished=finished,
             disk=self._disk,
         )
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether what is open still has this name."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _is_empty(path: Path) -> bool:
