@@ -55,10 +55,10 @@ class FailingDisk(Disk):
                 data = data[: self._rng.randrange(1, len(data))]
         return super().write(descriptor, data, offset)
 
-    def allocate(self, descriptor: int, length: int) -> None:
+    def allocate(self, descriptor: int, offset: int, length: int) -> None:
         if descriptor in self._below:
             self._stumble("allocate")
-        super().allocate(descriptor, length)
+        super().allocate(descriptor, offset, length)
 
     def sync(self, descriptor: int) -> None:
         if descriptor in self._below:
@@ -190,10 +190,10 @@ class PowerLossDisk(Disk):
         os.utime(descriptor, ns=(self._now_ns, self._now_ns))
         return written
 
-    def allocate(self, descriptor: int, length: int) -> None:
+    def allocate(self, descriptor: int, offset: int, length: int) -> None:
         self._spend()
-        super().allocate(descriptor, length)
-        self._file(descriptor).unsynced.append((length, b""))
+        super().allocate(descriptor, offset, length)
+        self._file(descriptor).unsynced.append((offset + length, b""))
 
     def cut(self, descriptor: int, length: int) -> None:
         raise NotImplementedError

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -230,8 +231,8 @@ async def test_room_is_reserved_before_anything_is_fetched(
     reserved: list[tuple[str, int]] = []
 
     class Counting(Disk):
-        def allocate(self, descriptor: int, length: int) -> None:
-            super().allocate(descriptor, length)
+        def allocate(self, descriptor: int, offset: int, length: int) -> None:
+            super().allocate(descriptor, offset, length)
             name = Path(f"/proc/self/fd/{descriptor}").readlink().name
             reserved.append((name, length))
             assert os.fstat(descriptor).st_blocks * 512 >= length
@@ -255,11 +256,19 @@ async def test_room_that_is_not_there_is_given_back(
     class Full(Disk):
         left = 2
 
-        def allocate(self, descriptor: int, length: int) -> None:
+        def allocate(self, descriptor: int, offset: int, length: int) -> None:
             self.left -= 1
             if self.left < 0:
                 raise OSError(errno.ENOSPC, "")
-            super().allocate(descriptor, length)
+            super().allocate(descriptor, offset, length)
+
+        def unlink(self, path: Path) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            super().unlink(path)
+
+        def remove_folder(self, path: Path) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            super().remove_folder(path)
 
     spec = TorrentSpec(metainfo, tmp_path / "get", peers=(address,), preallocate=True)
     async with open_session(dial=network.dial, disk=Full()) as session:
@@ -267,9 +276,40 @@ async def test_room_that_is_not_there_is_given_back(
         with pytest.raises(StorageError, match="no space left"):
             await torrent.wait_complete()
         assert torrent.statistics().downloaded == 0
-    files = [path for path in (tmp_path / "get").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files if path.suffix != ".resume") == 0
+    assert list((tmp_path / "get").rglob("*")) == []
     assert await fetch(network, spec) > 0
+
+
+@pytest.mark.parametrize("stops", [True, False])
+async def test_room_is_reserved_in_slices_between_which_one_can_stop(
+    network: MemoryNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    """Where the room must be written, that of a large file takes minutes."""
+    monkeypatch.setattr("torrent_onion.engine.storage._FIRST_SLICE", 1000)
+    content = tmp_path / "seed" / "large"
+    content.parent.mkdir()
+    content.write_bytes(bytes(PIECE))
+    made = await create_torrent(content, piece_length=PIECE)
+    asked: list[tuple[int, int]] = []
+
+    class Slow(Disk):
+        def allocate(self, descriptor: int, offset: int, length: int) -> None:
+            asked.append((offset, length))
+            if stops and len(asked) == 2:
+                trio.from_thread.run_sync(torrent.end)
+
+    with trio.fail_after(60):
+        async with open_session(dial=network.dial, disk=Slow()) as session:
+            spec = TorrentSpec(made.metainfo, tmp_path / "get", preallocate=True)
+            torrent = session.add(spec)
+            if stops:
+                await torrent.ended.wait()
+            else:
+                await until(lambda: torrent.have is not None)
+    assert len(asked) == 2 if stops else len(asked) > 2
+    ends = [offset + length for offset, length in asked]
+    assert [offset for offset, _ in asked] == [0, *ends[:-1]]
+    assert stops or ends[-1] == PIECE
 
 
 async def test_a_file_system_that_reserves_nothing_is_no_error(
@@ -280,7 +320,7 @@ async def test_a_file_system_that_reserves_nothing_is_no_error(
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     with (tmp_path / "file").open("wb") as file:
-        Disk().allocate(file.fileno(), 1000)
+        Disk().allocate(file.fileno(), 0, 1000)
     monkeypatch.delattr(os, "posix_fallocate")
     with (tmp_path / "file").open("wb") as file:
-        Disk().allocate(file.fileno(), 1000)
+        Disk().allocate(file.fileno(), 0, 1000)

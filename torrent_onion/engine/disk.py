@@ -48,12 +48,15 @@ class Disk:
         """Write some of it, and return how much."""
         return os.pwrite(descriptor, data, offset)
 
-    def allocate(self, descriptor: int, length: int) -> None:
-        """Reserve room for the first bytes of a file; do nothing where that is not offered."""
+    def allocate(self, descriptor: int, offset: int, length: int) -> None:
+        """Reserve room for some bytes of a file; do nothing where that is not offered.
+
+        Where the file system cannot, the C library may write to every block instead.
+        """
         if not hasattr(os, "posix_fallocate"):  # macOS
             return
         try:
-            os.posix_fallocate(descriptor, 0, length)
+            os.posix_fallocate(descriptor, offset, length)
         except OSError as error:
             if error.errno not in _NOT_OFFERED:
                 raise

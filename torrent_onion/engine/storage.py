@@ -22,6 +22,13 @@ from torrent_onion.engine.read_cache import ReadCache
 from torrent_onion.engine.verification import hash_blocks
 from torrent_onion.errors import StorageError
 
+_FIRST_SLICE = 64 << 20
+"""Bytes reserved in one go at first: a second on a slow disk that has to write them."""
+_LARGEST_SLICE = 1 << 30
+"""The most, however fast the disk is: it may have to write them from now on."""
+_SLICE_SECONDS = 0.5
+"""What is slower than this is halved."""
+
 VerifyPiece = Callable[[int, Iterable[memoryview]], bool]
 """``verify(index, parts)``: is this, joined, the piece? Called in threads."""
 
@@ -157,29 +164,58 @@ class Storage:
         Raises:
             StorageError: There is not enough, or the disk refused.
 
-        Cancelling waits for the file under way.
+        Cancelling waits for the slice of a file under way.
         """
         handles = self._files.handles
-        grown: list[tuple[int, int]] = []
+        grown: dict[int, int | None] = {}  # how long they were; None: not there
 
-        def reserve(file: int) -> None:
+        def note(file: int) -> None:
+            path = handles.path(file)
+            with disk_errors(path):
+                grown[file] = path.lstat().st_size if os.path.lexists(path) else None
+
+        def reserve(file: int, offset: int, length: int) -> None:
             with disk_errors(handles.path(file)), handles.lease(file, make=True) as fd:
-                grown.append((file, os.fstat(fd).st_size))
-                self._disk.allocate(fd, self._lengths[file])
+                self._disk.allocate(fd, offset, length)
 
         def give_back() -> None:
-            for file, length in grown:
-                with suppress(OSError), handles.lease(file) as fd:
-                    self._disk.cut(fd, length)
+            for file, length in grown.items():
+                with suppress(OSError):
+                    if length is None:
+                        self._unmake(file)
+                    else:
+                        with handles.lease(file) as fd:
+                            self._disk.cut(fd, length)
 
         try:
             for file in files:
                 if self._lengths[file] and file not in self._finished:
-                    await self._threads.run(partial(reserve, file))
+                    await self._threads.run(partial(note, file))
+                    await self._reserve(partial(reserve, file), self._lengths[file])
         except StorageError:
             with trio.CancelScope(shield=True):  # why it failed must be heard
                 await self._threads.run(give_back)
             raise
+
+    async def _reserve(self, reserve: Callable[[int, int], None], length: int) -> None:
+        """A slice at a time, so short that nobody who wants to stop waits for long."""
+        offset, size = 0, _FIRST_SLICE
+        while offset < length:
+            began = trio.current_time()
+            await self._threads.run(partial(reserve, offset, min(size, length - offset)))
+            offset += size
+            is_fast = trio.current_time() - began < _SLICE_SECONDS
+            size = min(size * 2, _LARGEST_SLICE) if is_fast else max(size // 2, _FIRST_SLICE)
+
+    def _unmake(self, file: int) -> None:
+        """Remove a file, and the folders below the topmost that this empties. Blocks."""
+        name = self._placement.names[file]
+        if name is None:
+            return
+        self._files.handles.close()
+        self._disk.unlink(self._placement.file(file))
+        for folder in list(self._placement.file(file).parents)[: len(name.parts) - 2]:
+            self._disk.remove_folder(folder)
 
     def found_now(self, index: int) -> None:
         """A piece was found on disk: perhaps a run that was killed wrote it, and never synced."""
