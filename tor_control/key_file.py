@@ -4,7 +4,8 @@ Four rules:
 
 - Whoever reads the file is the onion service, so it is made with mode 0600, and a file that others
   may read or write is refused: it may have been read already.
-- A file that is there is never written to. What cannot be understood is refused, not replaced.
+- A file that is there is never written to. What cannot be understood is refused, not replaced. A
+  new one gets its name when it is whole, so that nobody ever reads half a key.
 - The port belongs to the address: links name both, so both must last.
 - One process uses it at a time: of two that publish the same onion, one is not reached by anybody.
 
@@ -16,6 +17,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +33,8 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MAX_SIZE = 1024
 """Bytes; ours have about 250."""
 _MAX_PORT = 65535
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems answer that give a file one name only, such as those of many USB sticks."""
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
 """What network file systems answer that cannot lock a file, or not one that is read only."""
 _FORM = re.compile(
@@ -128,15 +132,28 @@ def _lock(path: Path, file: BinaryIO) -> None:
 
 
 def _create(path: Path, address: LastingAddress) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    """Make the file whole or not at all; one that somebody else has made meanwhile stays."""
+    draft = path.with_name(f".torrent-onion-key-{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(_text(address))
             file.flush()
             os.fsync(descriptor)
-    except BaseException:
-        path.unlink()  # half a key would be refused from now on
-        raise
+        _give_name(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _give_name(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)  # unlike a renaming, it never takes the place of another file
+    except FileExistsError:
+        pass  # another start was faster; we shall see that it is in use
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        draft.rename(path)
 
 
 def _text(address: LastingAddress) -> bytes:

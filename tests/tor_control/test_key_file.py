@@ -2,6 +2,7 @@ import errno
 import fcntl
 import os
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,39 @@ def test_a_new_one_is_held_too(tmp_path: Path) -> None:
         pytest.raises(KeyFileUnusable, match="in use"),
     ):
         read(tmp_path / "key")
+
+
+def test_of_two_first_starts_at_once_one_is_told_that_it_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second comes when the first has a new file open and has written nothing to it."""
+    path, make = tmp_path / "key", os.open
+
+    def interrupted(name: Path, flags: int, mode: int = 0o777) -> int:
+        descriptor = make(name, flags, mode)
+        if flags & os.O_CREAT:
+            monkeypatch.setattr(os, "open", make)
+            second = stack.enter_context(hold_or_create(path, SEED, 12345))
+            assert second == ADDRESS
+        return descriptor
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with ExitStack() as stack, pytest.raises(KeyFileUnusable, match="in use by another"):
+        read(path)
+    assert path.read_text() == TEXT
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("answer", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_disk_without_second_names_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(answer, "No links there")
+
+    monkeypatch.setattr(os, "link", fail)
+    assert read(tmp_path / "key", SEED, 12345) == ADDRESS
+    assert list(tmp_path.iterdir()) == [tmp_path / "key"]
 
 
 def test_a_disk_that_cannot_lock_is_no_obstacle(
