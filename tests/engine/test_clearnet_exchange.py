@@ -16,7 +16,7 @@ from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.metainfo_build import build_info
 from torrent_onion.engine.clearnet_exchange import ClearnetExchange
 from torrent_onion.engine.creation import create_torrent
-from torrent_onion.engine.onion_exchange import PEX_SECONDS
+from torrent_onion.engine.peer_exchange import PEX_SECONDS
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec

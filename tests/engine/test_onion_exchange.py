@@ -15,8 +15,9 @@ from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.metainfo_build import build_info
 from torrent_onion.engine.creation import create_torrent
-from torrent_onion.engine.onion_exchange import PEX_SECONDS, OnionExchange
+from torrent_onion.engine.onion_exchange import OnionExchange
 from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.peer_exchange import PEX_SECONDS
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent import Torrent

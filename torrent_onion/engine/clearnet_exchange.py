@@ -6,31 +6,21 @@ heard as often; what it names is a candidate and no more. A torrent that is priv
 be because its metadata is not here yet, does not even offer it.
 """
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torrent_onion.core.identity import PeerAddress
-from torrent_onion.engine.onion_exchange import EARLY_SECONDS, PEX_SECONDS, is_behind_onion
+from torrent_onion.engine.onion_exchange import is_behind_onion
 from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.peer_exchange import PeerExchange
 from torrent_onion.policy.peer_pool import Source
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.compact_peers import is_ip_address
 from torrent_onion.protocol.extensions import CLEARNET_IDS, CLEARNET_PEX_IDS, OFFERED_IDS
-from torrent_onion.protocol.ut_pex import FLAG_REACHABLE, FLAG_SEED, MAX_ENTRIES, UtPex
+from torrent_onion.protocol.ut_pex import FLAG_REACHABLE, FLAG_SEED, UtPex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torrent_onion.engine.torrent import Torrent
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """What passed between us and one peer."""
-
-    told: set[PeerAddress] = field(default_factory=set)
-    told_at: float | None = None
-    heard_at: float | None = None
 
 
 class ClearnetExchange:
@@ -42,7 +32,7 @@ class ClearnetExchange:
 
     def __init__(self, torrent: "Torrent") -> None:
         self._torrent = torrent
-        self._exchanges: dict[PeerKey, _Exchange] = {}
+        self._exchanges: dict[PeerKey, PeerExchange] = {}
 
     def offered_ids(self, peer: Peer) -> "Mapping[str, int]":
         """The extended messages that we offer to a peer: each network has its own."""
@@ -58,9 +48,7 @@ class ClearnetExchange:
         """
         if not self._is_spoken_with(peer):
             return
-        exchange = self._exchanges.setdefault(peer.key, _Exchange())
-        if exchange.heard_at is None or now - exchange.heard_at >= PEX_SECONDS - EARLY_SECONDS:
-            exchange.heard_at = now
+        if self._exchange(peer).may_be_heard(now):
             named = [address for address, _ in UtPex.decode(payload).added]
             self._torrent.add_candidates(named, f"{Source.PEX}:{peer.key}")
 
@@ -76,28 +64,13 @@ class ClearnetExchange:
             if peer.address is not None and is_ip_address(peer.address)
         }
         for peer in self._torrent.peers.values():
-            if self._is_spoken_with(peer):
-                exchange = self._exchanges.setdefault(peer.key, _Exchange())
-                if exchange.told_at is None or now - exchange.told_at >= PEX_SECONDS:
-                    self._tell(peer, exchange, connected, now)
+            if self._is_spoken_with(peer) and (exchange := self._exchange(peer)).is_due(now):
+                exchange.tell(peer, peer.address, connected, UtPex, now)
+
+    def _exchange(self, peer: Peer) -> PeerExchange:
+        return self._exchanges.setdefault(peer.key, PeerExchange())
 
     def _is_spoken_with(self, peer: Peer) -> bool:
         info = self._torrent.info
         is_public = info is not None and not info.private
         return is_public and peer.address is not None and is_ip_address(peer.address)
-
-    def _tell(
-        self, peer: Peer, exchange: _Exchange, connected: dict[PeerAddress, int], now: float
-    ) -> None:
-        fresh = [each for each in connected if each not in exchange.told and each != peer.address]
-        added = fresh[:MAX_ENTRIES]
-        gone = [address for address in exchange.told if address not in connected]
-        dropped = gone[: MAX_ENTRIES - len(added)]
-        if not added and not dropped:
-            return
-        message = UtPex(tuple((address, connected[address]) for address in added), tuple(dropped))
-        if peer.wire.send_extended(message):
-            exchange.told_at = now
-            exchange.told.update(added)
-            exchange.told.difference_update(dropped)
-            peer.wake.ring()

@@ -9,21 +9,19 @@ nobody. That is why those who really took part are named for a while after they 
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.engine.peer import Peer
+from torrent_onion.engine.peer_exchange import PeerExchange
 from torrent_onion.errors import AddressError, ProtocolError
 from torrent_onion.policy.peer_pool import Source
 from torrent_onion.policy.piece_download import PeerKey
-from torrent_onion.protocol.onion_pex import FLAG_SEED, MAX_ENTRIES, OnionPex
+from torrent_onion.protocol.onion_pex import FLAG_SEED, OnionPex
 
 if TYPE_CHECKING:
     from torrent_onion.engine.torrent import Torrent
-
-PEX_SECONDS = 60.0
-"""Between two messages to one peer, and as often as one may send them."""
 
 REMEMBERED_SECONDS = 1800.0
 """For which others are still told of a peer that has left."""
@@ -31,17 +29,11 @@ REMEMBERED_SECONDS = 1800.0
 MAX_REMEMBERED = 100
 """Peers that have left; the oldest is forgotten first."""
 
-EARLY_SECONDS = 5.0
-"""How much too early a peer's message may come: clocks and circuits differ."""
-
 
 @dataclass(slots=True)
-class _Exchange:
-    """What passed between us and one peer."""
+class _Exchange(PeerExchange):
+    """And what only those behind onions say."""
 
-    told: set[PeerAddress] = field(default_factory=set)
-    told_at: float | None = None
-    heard_at: float | None = None
     claimed: PeerAddress | None = None
     """What an inbound peer says its own address is."""
     early: bytes | None = None
@@ -132,8 +124,7 @@ class OnionExchange:
             return
         if self._is_private:
             return
-        if exchange.heard_at is None or now - exchange.heard_at >= PEX_SECONDS - EARLY_SECONDS:
-            exchange.heard_at = now
+        if exchange.may_be_heard(now):
             named = [address for address, _ in OnionPex.decode(payload).added]
             self._torrent.add_candidates(named, f"{Source.PEX}:{peer.key}")
 
@@ -168,8 +159,7 @@ class OnionExchange:
         known = self.names(now)
         for key, exchange in self._exchanges.items():
             peer = self._torrent.peers.get(key)
-            is_due = exchange.told_at is None or now - exchange.told_at >= PEX_SECONDS
-            if peer is not None and is_due:
+            if peer is not None and exchange.is_due(now):
                 self._tell(peer, exchange, known, now)
 
     @property
@@ -197,18 +187,7 @@ class OnionExchange:
         self, peer: Peer, exchange: _Exchange, known: dict[PeerAddress, int], now: float
     ) -> None:
         itself = peer.address or exchange.claimed
-        fresh = [address for address in known if address not in exchange.told]
-        added = [address for address in fresh if address != itself][:MAX_ENTRIES]
-        dropped = [address for address in exchange.told if address not in known]
-        dropped = dropped[: MAX_ENTRIES - len(added)]
-        if not added and not dropped:
-            return
-        message = OnionPex(tuple((address, known[address]) for address in added), tuple(dropped))
-        if peer.wire.send_extended(message):
-            exchange.told_at = now
-            exchange.told.update(added)
-            exchange.told.difference_update(dropped)
-            peer.wake.ring()
+        exchange.tell(peer, itself, known, OnionPex, now)
 
 
 def _flags(peer: Peer) -> int:
