@@ -159,6 +159,25 @@ async def test_with_a_peer_there_are_no_more_dials_than_usual(
     assert 4 < world.most_under_way <= Settings().max_dials
 
 
+async def test_a_torrent_with_a_good_peer_waits_for_no_other_torrents_dead_ones(
+    session: Session,
+    world: DeadWorld,
+    tmp_path: Path,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    del autojump_clock
+    for number in range(10):
+        torrent = begin(session, tmp_path / str(number))
+        torrent.add_candidates(dead(range(number * 100, number * 100 + 100)), "tracker:1")
+    await trio.sleep(5)
+    settings = Settings()
+    assert settings.max_dials_of_all // 2 < world.most_under_way
+    begin(session, tmp_path / "good", GOOD)
+    with trio.fail_after(START_SECONDS / 10):
+        await world.reached.wait()
+    assert world.most_under_way <= settings.max_dials_of_all + 11  # one each is always allowed
+
+
 async def test_memory_is_flat_through_one_flood_after_another(
     session: Session,
     world: DeadWorld,

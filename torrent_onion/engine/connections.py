@@ -30,6 +30,7 @@ from torrent_onion.engine.transport import (
     new_isolation,
 )
 from torrent_onion.errors import RemoteError, StorageError
+from torrent_onion.policy.dial_budget import DialBudget
 from torrent_onion.protocol.peer_wire import Event, PeerWire
 
 log = logging.getLogger(__name__)
@@ -65,17 +66,20 @@ class Connections:
     Args:
         torrent: Whose they are.
         dial: How peers are reached.
+        budget: Dials of all torrents, which this one shares.
         listener: Where peers come in; None lets nobody in.
     """
 
-    def __init__(self, torrent: Torrent, dial: Dial, listener: PeerListener | None) -> None:
+    def __init__(
+        self, torrent: Torrent, dial: Dial, budget: DialBudget, listener: PeerListener | None
+    ) -> None:
         self._torrent = torrent
         self._dial = dial
+        self._budget = budget
         self._listener = listener
         self._isolation = new_isolation()
         self._stripes = Stripes(torrent)
         self._keys = count(1)
-        self._dialling = 0
         self._dials: dict[PeerAddress, _DialUnderWay] = {}
         self._open = 0
 
@@ -88,6 +92,10 @@ class Connections:
             nursery.start_soon(self._accept, self._listener, nursery)
 
     @property
+    def _dialling(self) -> int:
+        return self._budget.under_way(self)
+
+    @property
     def _has_room(self) -> bool:
         return self._open + self._dialling < self._torrent.settings.max_connections
 
@@ -96,7 +104,9 @@ class Connections:
         """How many dials there may be: more while there is nobody to fetch anything from."""
         torrent = self._torrent
         is_alone = not self._open and not torrent.traffic.download_rate(trio.current_time())
-        return torrent.settings.max_dials_alone if is_alone else torrent.settings.max_dials
+        settings = torrent.settings
+        wanted = settings.max_dials_alone if is_alone else settings.max_dials
+        return self._budget.most_of(self, wanted)
 
     async def _dial_candidates(self, nursery: trio.Nursery) -> None:
         """Keep dialling, while peers are wanted, whenever there is somebody and room for more."""
@@ -109,7 +119,7 @@ class Connections:
                 and self._dialling < most
                 and (address := torrent.pool.next_to_dial(now)) is not None
             ):
-                self._dialling += 1
+                self._budget.begin(self)
                 self._dials[address] = dial = _DialUnderWay(now)
                 nursery.start_soon(self._dial_candidate, address, dial)
             self._give_up_dials(now)
@@ -161,7 +171,7 @@ class Connections:
             await trio.sleep(DECIDE_SECONDS)
             for address in self._stripes.decide():
                 if self._has_room:
-                    self._dialling += 1
+                    self._budget.begin(self)
                     nursery.start_soon(self._dial_stripe, address)
                 else:
                     self._stripes.failed(address)
@@ -187,7 +197,7 @@ class Connections:
             log.debug("cannot reach %s: %s", address, error)
             raise
         finally:
-            self._dialling -= 1
+            self._budget.end(self)
 
     async def _accept(self, listener: PeerListener, nursery: trio.Nursery) -> None:
         while True:

@@ -15,14 +15,19 @@ from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.torrent_tasks import TorrentTasks
 from torrent_onion.engine.transport import Dial, PeerListener
+from torrent_onion.policy.dial_budget import DialBudget
 
 
 class Session:
-    """Torrents that share the disk threads; each has peers, circuits and an onion of its own."""
+    """Torrents that share the disk threads and the bounds on rates and dials.
+
+    Each has peers, circuits and an onion of its own.
+    """
 
     def __init__(self, nursery: trio.Nursery, dial: Dial, settings: Settings, disk: Disk) -> None:
         self._nursery = nursery
         self._dial = dial
+        self._budget = DialBudget(settings.max_dials_of_all)
         self._settings = settings
         self._disk = disk
         self._threads = DiskThreads()
@@ -50,7 +55,12 @@ class Session:
             download_limit=self.download_limit,
         )
         tasks = TorrentTasks(
-            torrent, dial=self._dial, listener=listener, threads=self._threads, disk=self._disk
+            torrent,
+            dial=self._dial,
+            budget=self._budget,
+            listener=listener,
+            threads=self._threads,
+            disk=self._disk,
         )
         self.torrents.append(torrent)
         self._nursery.start_soon(tasks.run)

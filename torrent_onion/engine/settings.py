@@ -15,6 +15,8 @@ class Settings:
             circuits, and tor builds 32 at once at most (MaxClientCircuitsPending). On a private
             network dead onions failed after 1.0 s with 8 dials at once, after 2.1 s with 16, and
             with 32 every tenth hung for two minutes.
+        max_dials_of_all: The same for all torrents together, which share them evenly; one each is
+            always allowed.
         circuits: To one onion peer, each on a connection of its own; 1 to 8. More than one only
             where each brings more.
         max_upload: Payload bytes a second for all torrents together; None is no limit.
@@ -26,6 +28,7 @@ class Settings:
     max_connections: int = 100
     max_dials: int = 8
     max_dials_alone: int = 16
+    max_dials_of_all: int = 32
     circuits: int = 4
     max_upload: float | None = None
     max_download: float | None = None

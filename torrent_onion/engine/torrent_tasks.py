@@ -17,6 +17,7 @@ from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_data import CHECKPOINT_SECONDS, CHECKPOINT_SHARE, TorrentData
 from torrent_onion.engine.transport import Dial, PeerListener
 from torrent_onion.errors import LocalError, StorageError, TorrentOnionError
+from torrent_onion.policy.dial_budget import DialBudget
 from torrent_onion.policy.piece_download import PieceDownload
 from torrent_onion.protocol.messages import KeepAlive
 
@@ -43,6 +44,7 @@ class TorrentTasks:
         torrent: Torrent,
         *,
         dial: Dial,
+        budget: DialBudget,
         listener: PeerListener | None,
         threads: DiskThreads,
         disk: Disk,
@@ -52,7 +54,7 @@ class TorrentTasks:
         self._disk = disk
         self._commits = 0
         self._commit_ended = trio.Event()
-        self._connections = Connections(torrent, dial, listener)
+        self._connections = Connections(torrent, dial, budget, listener)
         self._sources = torrent.sources = Sources(
             torrent,
             torrent.spec.source,
