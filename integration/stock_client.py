@@ -69,6 +69,14 @@ class StockClient:
         parameters.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
         return self.session.add_torrent(parameters)
 
+    def connect(self, handle: Any, other: "StockClient") -> None:
+        """Let a torrent dial another client, and wait until they have met."""
+        address, deadline = ("127.0.0.1", other.port), time.monotonic() + PATIENCE
+        handle.connect_peer(address)
+        while not any(_has_met(peer, address) for peer in handle.get_peer_info()):
+            assert time.monotonic() < deadline, "libtorrent: no connection"
+            time.sleep(0.1)
+
     def log(self) -> list[str]:
         """What it has written of its peers since it was asked last; see :data:`PEER_LOG`."""
         return [alert.message() for alert in self.session.pop_alerts()]
@@ -80,6 +88,11 @@ class StockClient:
             assert time.monotonic() < deadline, f"libtorrent: {handle.status().state}"
             time.sleep(0.1)
         return handle
+
+
+def _has_met(peer: Any, address: tuple[str, int]) -> bool:
+    is_under_way = peer.flags & (lt.peer_info.connecting | lt.peer_info.handshake)
+    return peer.ip == address and not is_under_way
 
 
 def make_torrent(content: Path, torrent: Path, flags: int) -> None:
