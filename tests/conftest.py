@@ -6,9 +6,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.examples import register_soak
+from tests.examples import register_profiles
 
-register_soak()
+register_profiles()
 
 
 @pytest.fixture

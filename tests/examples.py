@@ -8,9 +8,11 @@ SOAK = 20
 """How many times as many in `./run soak`."""
 
 
-def register_soak() -> None:
-    """Make `--hypothesis-profile soak` known."""
+def register_profiles() -> None:
+    """Make `--hypothesis-profile soak` known; and nothing fails because the machine is busy."""
     settings.register_profile("soak", max_examples=USUAL * SOAK, deadline=None)
+    settings.register_profile("usual", deadline=None)
+    settings.load_profile("usual")
 
 
 def examples(number: int) -> int:

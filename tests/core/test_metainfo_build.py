@@ -99,7 +99,6 @@ def scratch() -> Iterator[Callable[[], Path]]:
 
 @settings(
     max_examples=examples(150),
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(trees(), st.sampled_from([V1, V2, HYBRID]), st.sampled_from([16 * KIB, 32 * KIB]))
@@ -148,7 +147,7 @@ def test_private_equals_libtorrents(
     assert ours.info.raw == libtorrent.bencode(theirs[b"info"])
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(trees(), st.sampled_from([V1, V2, HYBRID]), st.sampled_from([16 * KIB, 32 * KIB]))
 def test_libtorrent_reads_what_we_write(
     make_torrent: MakeTorrent, contents: Contents, torrent_format: TorrentFormat, piece_length: int
@@ -166,7 +165,7 @@ def test_libtorrent_reads_what_we_write(
     assert theirs.num_pieces() == ours.info.layout.num_pieces
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(trees(), st.sampled_from([V1, V2, HYBRID]), st.sampled_from([16 * KIB, 64 * KIB]))
 def test_what_is_built_is_read_again(
     make_torrent: MakeTorrent, contents: Contents, torrent_format: TorrentFormat, piece_length: int

@@ -4,7 +4,7 @@ from math import inf
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from torrent_onion.core.identity import PeerAddress
@@ -464,7 +464,6 @@ def test_memory_is_flat_under_a_long_flood(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @given(st.data())
-@settings(deadline=None)  # a busy machine is no failure
 def test_whatever_happens_the_rules_hold(data: st.DataObject) -> None:
     pool = PeerPool(Random(data.draw(st.integers(0, 5))), peer(0), max_dials=8)
     now = 0.0

@@ -419,7 +419,6 @@ class PickerMachine(RuleBasedStateMachine):
 LIMITS = settings(
     max_examples=examples(60),
     stateful_step_count=60,
-    deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )

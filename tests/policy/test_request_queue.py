@@ -9,6 +9,8 @@ from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.policy.request_queue import (
     DEFAULT_LIMIT,
     FIRST_BLOCKS,
+    GATHER_BYTES,
+    MAX_GATHER_SECONDS,
     MAX_SECONDS,
     MIN_BLOCKS,
     SNUB_SECONDS,
@@ -42,15 +44,20 @@ class Link:
         self._last_arrival = 0.0
         self._coming: list[tuple[float, Block]] = []
         self._next = 0
+        self._next_read = 0.0
+        self.reads = 0
 
     def run(self, until: float) -> None:
         self._ask()
-        while self._coming and self._coming[0][0] <= until:
-            self.now = self._coming[0][0]
-            while self._coming and self._coming[0][0] == self.now:  # as much as one read brings
-                self.queue.block_arrived(heapq.heappop(self._coming)[1], self.now)
-                self.arrivals.append(self.now)
+        while self._coming and (read := max(self._coming[0][0], self._next_read)) <= until:
+            self.now = read
+            while self._coming and self._coming[0][0] <= read:  # as much as one read brings
+                arrived, block = heapq.heappop(self._coming)
+                self.queue.block_arrived(block, read)
+                self.arrivals.append(arrived)
             self._ask()
+            self._next_read = read + self.queue.gather_seconds
+            self.reads += 1
         self.now = until
 
     def delivered(self, since: float, until: float) -> float:
@@ -104,6 +111,36 @@ def test_no_more_is_asked_for_than_comes_in_a_few_seconds(rate: float, trip: flo
     assert queue.round_trip == pytest.approx(
         trip, rel=0.3, abs=(MIN_BLOCKS + 1) * BLOCK_SIZE / rate
     )
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_read_finds_a_tenth_of_a_second_of_blocks(rate: float) -> None:
+    link = Link(RequestQueue(), constant(rate), constant(1.0))
+    link.run(60)
+    before, count = link.reads, len(link.arrivals)
+    link.run(90)
+    reads, blocks = link.reads - before, len(link.arrivals) - count
+    expected = min(MAX_GATHER_SECONDS * rate, GATHER_BYTES) / BLOCK_SIZE
+    assert blocks / reads >= max(1, 0.8 * expected)
+
+
+def test_nothing_is_waited_for_that_was_not_asked_for() -> None:
+    queue = RequestQueue()
+    assert queue.gather_seconds == 0
+    link = Link(queue, constant(1e6), constant(1.0))
+    link.run(30)
+    for _, block in link._coming[1:]:  # all but one request
+        queue.request_gone(block)
+    assert queue.gather_seconds == pytest.approx(BLOCK_SIZE / 1e6, rel=0.2)
+    queue.request_gone(link._coming[0][1])
+    assert queue.gather_seconds == 0
+
+
+def test_a_fast_link_is_read_as_its_blocks_come() -> None:
+    link = Link(RequestQueue(), constant(200e6), constant(0.001))
+    link.run(1)
+    assert link.queue.rate > 50e6
+    assert link.queue.gather_seconds == 0
 
 
 @pytest.mark.parametrize("trip", TRIPS)

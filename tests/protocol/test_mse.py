@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.mse_responder import PRIME, PlainRc4, Responder
@@ -78,7 +78,6 @@ def test_any_cut_gives_the_same() -> None:
     first=st.binary(max_size=600),
     sizes=st.lists(st.integers(1, MOST), max_size=6),
 )
-@settings(deadline=None)
 def test_any_padding_and_any_cuts(
     pads: tuple[int, int, int, int], first: bytes, sizes: list[int]
 ) -> None:
@@ -136,7 +135,6 @@ def test_who_pads_without_end_is_left_soon() -> None:
 
 
 @given(noise=st.binary(min_size=MOST, max_size=4 * MOST))
-@settings(deadline=None)
 def test_noise_never_opens(noise: bytes) -> None:
     initiator = new_initiator()
     initiator.begin(FIRST)

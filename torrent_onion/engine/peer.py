@@ -133,6 +133,11 @@ class Peer:
         received, self._received = self._received, 0
         await take_from_all(self._torrent.download_limits, received)
 
+    async def let_gather(self) -> None:
+        """Wait until the next read finds several blocks, if they come slowly."""
+        if self._received and (pause := self.requests.gather_seconds):
+            await trio.sleep(pause)
+
     async def wait_told(self) -> None:
         """Wait until all that is queued for the peer is sent, or the connection has ended."""
         while (self.wire.bytes_queued or self.is_sending) and self.key in self._torrent.peers:
@@ -145,6 +150,12 @@ class Peer:
             self._torrent.traffic.came_in(self._received, now)
         self._torrent.downloads.ask(self, now)
         if self.wire.bytes_queued:
+            self.wake.ring()
+
+    def tell_have(self, index: int) -> None:
+        """We have a piece. A seed has no use for that: it is told with whatever comes next."""
+        self.wire.send(messages.Have(index))
+        if not self.is_seed:
             self.wake.ring()
 
     def send_opening(self, have: Bitfield | None) -> None:
