@@ -101,8 +101,10 @@ class RunningTor:
     def control(self) -> Iterator[ControlSocket]:
         """Our hand on it, unless `lines` asked for a key."""
         connection = ControlSocket(self.folder / "ours")
-        yield connection
-        connection.close()
+        try:
+            yield connection
+        finally:
+            connection.close()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tor_control.bootstrap import wait_bootstrapped
 from tor_control.config import TorConfig
 from tor_control.control_connection import ControlConnection
 from tor_control.dialer import Dialer, DialerStatistics
+from tor_control.directory_circuits import keep_few
 from tor_control.discovery import find_source
 from tor_control.endpoints import TcpEndpoint
 from tor_control.errors import ControlFailed, TorError, TorLost
@@ -149,6 +150,10 @@ class Tor:
         """
         await self._supervisor.run(nursery)
 
+    async def keep_directory_circuits_few(self) -> None:
+        """Close what a tor of our own keeps for nothing; a task of :func:`open_tor`."""
+        await keep_few(lambda: self._supervisor.connection)
+
     async def aclose(self) -> None:
         """End all streams and the control connection. Always finishes."""
         self._dialer.cut_all()
@@ -265,5 +270,7 @@ async def open_tor(
             on_event(Warning_("This Tor is not ours, so --torrc and --tor-binary have no effect."))
         await wait_bootstrapped(connection, on_event, stall_after=config.stall_after)
         nursery.start_soon(tor.supervise, nursery)
+        if tor.is_launched:
+            nursery.start_soon(tor.keep_directory_circuits_few)
         yield tor
         nursery.cancel_scope.cancel()

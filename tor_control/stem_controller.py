@@ -8,7 +8,7 @@ of the cookie from tor or the environment, so that no program is started to find
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import stem
 import stem.connection
@@ -67,6 +67,32 @@ class StemController(stem.control.BaseController):  # type: ignore[misc]  # stem
         except stem.ControllerError:
             raise ControlFailed from None
         return int(content[-1][0]), [text for _, _, text in content]
+
+    def ask_all(self, lines: Sequence[str]) -> list[int]:
+        """Send commands at once, not each when the one before it is answered; wait for all.
+
+        Returns:
+            The status codes of their replies.
+
+        Raises:
+            TorLost: The connection ended.
+            ControlFailed: A reply cannot be understood.
+        """
+        try:
+            with self._msg_lock:
+                for line in lines:
+                    self._socket.send(_as_stem_sends(line.encode()))
+                return [int(self._next_reply().content()[-1][0]) for _ in lines]
+        except stem.SocketError:
+            raise TorLost from None
+        except stem.ControllerError:
+            raise ControlFailed from None
+
+    def _next_reply(self) -> stem.response.ControlMessage:
+        reply = self._reply_queue.get()
+        if isinstance(reply, stem.ControllerError):
+            raise reply
+        return reply
 
     def log_in(self, password: Secret | None, cookie_file: str | None) -> None:
         """Authenticate with what the other side takes, and what we have.

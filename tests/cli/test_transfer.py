@@ -246,3 +246,9 @@ def test_ready_names_everything_others_need(fake: FakeTorrent) -> None:
         "port": 12345,
         "torrent": "/tmp/x.torrent",
     }
+
+
+def test_a_tor_of_others_is_spared() -> None:
+    limits = LimitOptions()
+    of_others, ours = settings(limits), settings(limits, is_tor_ours=True)
+    assert of_others.max_dials_alone < ours.max_dials_alone <= ours.max_dials_of_all

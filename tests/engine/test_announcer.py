@@ -371,7 +371,7 @@ class TestFailure:
         tracker(web, CLEARNET, reply(peers=many))
         async with announcing(make(torrent, web, [[CLEARNET]])):
             await trio.sleep(10)
-        assert len(torrent.candidates) == 1000
+        assert len(torrent.candidates) == 1024
 
 
 class TestFarewell:

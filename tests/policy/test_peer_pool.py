@@ -430,7 +430,14 @@ def test_one_source_holds_only_its_share(pool: PeerPool) -> None:
     pool.add(peers(range(10_000)), "pex:1")
     assert len(pool) == 50
     pool.add(peers(range(10_000, 20_000)), "tracker:1")
-    assert len(pool) == 550
+    assert len(pool) == 50 + 1024
+
+
+def test_the_longest_list_makes_room_for_another_tracker(pool: PeerPool) -> None:
+    pool.add(peers(range(10_000)), "tracker:1")
+    pool.add([GOOD], "tracker:2")
+    assert len(pool) == 1024
+    assert GOOD in dial_all(pool, 0.0)
 
 
 def test_the_largest_source_makes_room_for_a_new_one(pool: PeerPool) -> None:

@@ -1,7 +1,7 @@
 """The trio side of a control connection, with a scripted object in stem's place."""
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -61,6 +61,9 @@ class Stem:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def ask_all(self, lines: Sequence[str]) -> list[int]:
+        return [self.ask(line)[0] for line in lines]
 
     def close(self) -> None:
         self.closed = True
@@ -130,11 +133,26 @@ async def test_replies(stem: Stem) -> None:
             await connection.command("SECRET")
 
 
+async def test_many_commands_at_once(stem: Stem) -> None:
+    stem.answers["A"] = (250, ["OK"])
+    stem.answers["B"] = (552, ["unknown"])
+    async with opened() as connection:
+        assert await connection.command_all(["A", "B", "A"]) == [250, 552, 250]
+        assert await connection.command_all([]) == []
+        stem.end()
+        with trio.fail_after(10):
+            await connection.wait_closed()
+        with pytest.raises(TorLost):
+            await connection.command_all(["A"])
+
+
 @pytest.mark.parametrize("line", ["A\r\nB", "A\nB", "A\0"])
 async def test_a_command_is_one_line(stem: Stem, line: str) -> None:
     async with opened() as connection:
         with pytest.raises(ValueError, match="one line"):
             await connection.command(line)
+        with pytest.raises(ValueError, match="one line"):
+            await connection.command_all(["GETINFO version", line])
 
 
 async def test_silence_has_an_end(stem: Stem, monkeypatch: pytest.MonkeyPatch) -> None:

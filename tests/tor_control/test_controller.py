@@ -55,6 +55,10 @@ class Connection:
             raise TorLost
         return ["DisableNetwork=0"]
 
+    async def command_all(self, lines: Sequence[str]) -> list[int]:
+        await self.command("")
+        return [250 for _ in lines]
+
     async def get_info(self, key: str) -> str:
         await trio.lowlevel.checkpoint()
         return 'NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY="Done"'
@@ -101,6 +105,30 @@ async def test_the_facade(attached: ControlConnection, tmp_path: Path) -> None:
         assert tor.statistics().onion_services == 0
     with pytest.raises(TorLost):
         await attached.command("GETINFO version")
+
+
+@pytest.mark.parametrize("is_launched", [True, False])
+async def test_circuits_of_a_tor_of_others_are_left_alone(
+    attached: ControlConnection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    *,
+    is_launched: bool,
+) -> None:
+    del autojump_clock
+    monkeypatch.setattr(AttachedTor, "is_launched", is_launched)
+    looked_at: list[str] = []
+    ask = attached.get_info
+
+    async def get_info(key: str) -> str:
+        looked_at.append(key)
+        return await ask(key)
+
+    monkeypatch.setattr(attached, "get_info", get_info)
+    async with open_tor(TorConfig(state=tmp_path)):
+        await trio.sleep(10)
+    assert ("circuit-status" in looked_at) is is_launched
 
 
 async def test_tors_own_ports_are_never_dialled(

@@ -170,7 +170,9 @@ async def get(read: Callable[[], list[Reading]], config: TorConfig, ui: Ui) -> N
     """
     async with open_tor_and_read(config, ui, read) as (tor, readings):
         options = next((one.options for one in readings if isinstance(one, GetRequest)), None)
-        limits = settings(options.limits, options.circuits) if options else None
+        limits = None
+        if options is not None:
+            limits = settings(options.limits, options.circuits, is_tor_ours=tor.is_launched)
         async with open_session(dial=tor.dial, settings=limits) as session:
             uis = parts_of(ui, [_name(one) for one in readings])
             await run_each([partial(_get_one, tor, session, one) for one in readings], uis)

@@ -22,6 +22,11 @@ from torrent_onion.errors import NoDataError
 SILENCE = 20.0
 """Seconds without any sign of a peer after which people are told, once for each silence."""
 
+MAX_DIALS_ALONE_OF_OUR_TOR = 48
+"""Dials at once of a download that has nobody, through a tor whose used circuits to directories we
+close. One list of names gets 30 of them; tor begins no more than 32 circuits at once, so that more
+dials would not be faster (docs/onion-peers.md)."""
+
 
 async def watch(torrent: Torrent, ui: Ui) -> None:
     """Report how the torrent stands until it has stopped, or this is cancelled.
@@ -55,9 +60,19 @@ async def serve(torrent: Torrent, ui: Ui) -> None:
     ui.note(f"The goal is reached: {sent} sent.")
 
 
-def settings(limits: LimitOptions, circuits: int | None = None) -> Settings:
-    """The options in the words of the engine."""
+def settings(
+    limits: LimitOptions, circuits: int | None = None, *, is_tor_ours: bool = False
+) -> Settings:
+    """The options in the words of the engine.
+
+    Args:
+        limits: What the user chose.
+        circuits: Likewise; None leaves it to the engine.
+        is_tor_ours: Whether tor is one of our own.
+    """
     made = Settings(max_upload=limits.max_up, max_download=limits.max_down)
+    if is_tor_ours:
+        made = replace(made, max_dials_alone=MAX_DIALS_ALONE_OF_OUR_TOR)
     if limits.max_connections is not None:
         made = replace(made, max_connections=limits.max_connections)
     return made if circuits is None else replace(made, circuits=circuits)

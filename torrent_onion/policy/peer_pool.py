@@ -85,7 +85,7 @@ class _Rules:
 _RULES: Final = {
     Source.USER: _Rules(500, 500, pause=2, longest_pause=60, tries=inf),
     Source.PROVEN: _Rules(200, 200, pause=10, longest_pause=600, tries=inf),
-    Source.TRACKER: _Rules(500, 1000, pause=30, longest_pause=600, tries=4),
+    Source.TRACKER: _Rules(1024, 1024, pause=30, longest_pause=600, tries=4),
     Source.HANDSHAKE: _Rules(1, 200, pause=30, longest_pause=600, tries=4),
     Source.PEX: _Rules(50, 500, pause=60, longest_pause=600, tries=3),
 }

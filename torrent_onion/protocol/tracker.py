@@ -38,7 +38,7 @@ NUM_WANT = 200  # peers asked for; what libtorrent asks for
 KEY_SIZE = 4  # bytes; BEP 7 asks for 32 bits
 SCHEMES = frozenset({"http", "https"})
 
-MAX_PEERS = 1000  # of one reply; five times what we ask for
+MAX_PEERS = 1024  # of one reply: five times what we ask for; the pool takes as many from a tracker
 MAX_TRACKER_ID = 256  # bytes
 MAX_TEXT = 200  # characters of a failure or warning that are kept
 MAX_COUNT = 2**31 - 1  # peers of a torrent that a tracker may claim
