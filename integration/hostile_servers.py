@@ -13,8 +13,8 @@ from torrent_onion.core.bencoding import encode
 from torrent_onion.core.identity import PeerId
 from torrent_onion.core.metainfo import Metainfo, parse_metainfo
 from torrent_onion.protocol.handshake import Handshake
-from torrent_onion.protocol.messages import HaveAll, Request, Unchoke
-from torrent_onion.protocol.peer_wire import PeerWire
+from torrent_onion.protocol.messages import HaveAll, Unchoke
+from torrent_onion.protocol.peer_wire import PeerWire, Requests
 
 PIECE = 16384
 Serve = Callable[[TorStream], Awaitable[None]]
@@ -136,8 +136,8 @@ async def lying_peer(stream: TorStream, metainfo: Metainfo, data: bytes) -> None
                 size = (len(LYING_HANDSHAKE) + 2).to_bytes(4, "big")
                 await stream.send_all(size + b"\x14\0" + LYING_HANDSHAKE + DHT_PORT)
                 wire.send(Unchoke())
-            elif isinstance(event, Request):
-                block = data[event.begin : event.begin + event.length]
-                wire.send_piece(event.piece, event.begin, block)
+            elif isinstance(event, Requests):
+                for piece, begin, length in event.blocks:
+                    wire.send_piece(piece, begin, data[begin : begin + length])
         if buffers := wire.data_to_send():
             await stream.send_buffers(buffers)

@@ -2,9 +2,10 @@
 
 import hashlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
+from torrent_onion.engine.answers import MAX_UPLOAD_QUEUE
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.peer import MAX_ALLOWED_FAST, Peer
 from torrent_onion.engine.serving_goals import GRACE_SECONDS
@@ -38,7 +40,7 @@ from torrent_onion.protocol.extensions import (
 from torrent_onion.protocol.handshake import Handshake
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 from torrent_onion.protocol.message_codec import encode_message
-from torrent_onion.protocol.peer_wire import Event, PeerWire
+from torrent_onion.protocol.peer_wire import Event, PeerWire, Requests
 
 PIECE = 2 * BLOCK_SIZE
 
@@ -287,6 +289,11 @@ async def test_a_silent_peer_is_kept_alive_and_then_dropped(
         assert 200 < trio.current_time() - started < 300
 
 
+def requested(events: list[Event]) -> Iterator[Block]:
+    """All blocks that some events ask for."""
+    return chain.from_iterable(event.blocks for event in events if isinstance(event, Requests))
+
+
 class Liar:
     """A listener that has everything and sends damaged blocks."""
 
@@ -309,18 +316,17 @@ class Liar:
             await stranger.send(messages.HaveAll(), messages.Unchoke())
             while events := await stranger.receive():
                 await self.may_answer.wait()
-                for event in events:
-                    if isinstance(event, messages.Request):
-                        self._answer(stranger, event)
-                        if self.served == self.leaves_after:
-                            await stranger.flush()
-                            await stream.aclose()
-                            return
+                for block in requested(events):
+                    self._answer(stranger, block)
+                    if self.served == self.leaves_after:
+                        await stranger.flush()
+                        await stream.aclose()
+                        return
                 await stranger.flush()
         except trio.BrokenResourceError:
             pass
 
-    def _answer(self, stranger: Stranger, request: messages.Request) -> None:
+    def _answer(self, stranger: Stranger, request: Block) -> None:
         start = request.piece * PIECE + request.begin
         block = bytearray(self._content[start : start + request.length])
         if self._damage(request.begin):
@@ -595,11 +601,9 @@ async def test_a_getter_takes_what_it_is_allowed_while_choked(
             await stranger.send(messages.HaveAll(), *allowed)
             with suppress(trio.BrokenResourceError):
                 while events := await stranger.receive():
-                    for event in events:
-                        if isinstance(event, messages.Request):
-                            start = event.piece * PIECE + event.begin
-                            block = stage.content[start : start + event.length]
-                            stranger.wire.send_piece(event.piece, event.begin, block)
+                    for piece, begin, length in requested(events):
+                        start = piece * PIECE + begin
+                        stranger.wire.send_piece(piece, begin, stage.content[start:][:length])
                     await stranger.flush()
 
         nursery.start_soon(serve)
@@ -743,6 +747,34 @@ async def test_a_request_that_is_cancelled_in_time_is_not_served(
         assert stage.seeder.statistics().uploaded == 2 * BLOCK_SIZE
 
 
+async def test_each_request_of_a_run_is_judged_by_itself(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    async with scene(network, tmp_path) as stage:
+        stranger = await stage.meet()
+        await stranger.send(messages.Interested())
+        await stranger.wait_for(messages.Unchoke)
+        (peer,) = stage.seeder.peers.values()
+        good = [Block(0, 0, 1), Block(1, 0, BLOCK_SIZE), Block(0, 1, 1)]
+        bad = [Block(0, PIECE, 1), Block(1, 0, 0), Block(1, 1, BLOCK_SIZE + 1)]
+        mixed = [good[0], bad[0], good[1], bad[1], good[0], bad[2], good[2]]
+        peer.handle(Requests(mixed), 0.0)
+        assert list(peer.answers.blocks) == good
+        many = [Block(2, begin, 1) for begin in range(MAX_UPLOAD_QUEUE)]
+        peer.handle(Requests(many), 0.0)
+        fitting = MAX_UPLOAD_QUEUE - len(good)
+        assert list(peer.answers.blocks) == [*good, *many[:fitting]]
+        peer.choke()
+        assert not peer.answers.blocks
+        peer.handle(Requests(good), 0.0)
+        refused = [*bad, *many[fitting:], *good, *many[:fitting], *good]
+        answers: list[Event] = []
+        while len(answers) < len(refused):
+            events = await stranger.receive()
+            answers += [event for event in events if not isinstance(event, messages.Choke)]
+        assert answers == [messages.Reject(*block) for block in refused]
+
+
 async def test_a_cancel_does_not_look_through_the_queue(
     network: MemoryNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -761,8 +793,8 @@ async def test_a_cancel_does_not_look_through_the_queue(
         await stranger.send(messages.Interested())
         await stranger.wait_for(messages.Unchoke)
         (peer,) = stage.seeder.peers.values()
-        for begin in [*range(1000), 500]:  # what waits already gets one answer
-            peer.handle(messages.Request(0, begin, 1), 0.0)
+        begins = [*range(1000), 500]  # what waits already gets one answer
+        peer.handle(Requests([CountedBlock(0, begin, 1) for begin in begins]), 0.0)
         assert len(peer.answers.blocks) == 1000
         del compared[:]
         for begin in range(998, 1100):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from torrent_onion.core.identity import PeerId
-from torrent_onion.core.piece_layout import BLOCK_SIZE
+from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.errors import ProtocolError
 from torrent_onion.protocol.extensions import (
     DontHave,
@@ -41,7 +41,7 @@ from torrent_onion.protocol.messages import (
     Unchoke,
 )
 from torrent_onion.protocol.onion_pex import OnionPex
-from torrent_onion.protocol.peer_wire import Event, PeerWire
+from torrent_onion.protocol.peer_wire import MAX_RUN, Event, PeerWire, Requests
 from torrent_onion.protocol.receive_buffer import MAX_SIZE, MIN_ROOM
 
 Shake = Callable[[PeerWire], PeerWire]
@@ -69,7 +69,6 @@ TRANSCRIPT: list[tuple[bytes, Event | None]] = [
             Interested(),
             NotInterested(),
             Have(7),
-            Request(1, 2, 3),
             Piece(1, 0, memoryview(b"block")),
             Cancel(1, 2, 3),
             Piece(2, 5, memoryview(b"y")),
@@ -81,6 +80,7 @@ TRANSCRIPT: list[tuple[bytes, Event | None]] = [
             HashReject(ROOT, 0, 0, 2, 0),
         )
     ),
+    (encode_message(Request(1, 2, 3)), Requests([Block(1, 2, 3)])),
     (encode_message(Extended(1, MetadataRequest(1).encode())), MetadataRequest(1)),
     (encode_message(Extended(1, MetadataReject(1).encode())), MetadataReject(1)),
     (
@@ -166,6 +166,44 @@ class TestFraming:
 
     def test_an_end_before_everything_is_no_error(self) -> None:
         PeerWire().receive_eof()
+
+
+class TestRequests:
+    @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 60))
+    @settings(max_examples=examples(50))
+    def test_they_keep_their_order_among_other_messages(self, kinds: list[int], size: int) -> None:
+        """However the bytes are cut, what comes out is what went in; only runs are joined."""
+        sent: list[Message] = [
+            Cancel(1, number, 1) if kind == 0 else Request(kind, number, 1)
+            for number, kind in enumerate(kinds)
+        ]
+        stream = HANDSHAKE.encode() + b"".join(encode_message(message) for message in sent)
+        wire = new_wire()
+        got: list[Event] = []
+        for start in range(0, len(stream), size):
+            for event in wire.receive_data(stream[start : start + size]):
+                requests = event.blocks if isinstance(event, Requests) else ()
+                got += [Request(*block) for block in requests] if requests else [event]
+        assert got == [HANDSHAKE, *sent]
+
+    def test_a_run_is_one_event_and_bounded(self, open_wire: OpenWire) -> None:
+        blocks = [Block(1, number, 1) for number in range(MAX_RUN + 1)]
+        wire = open_wire()
+        stream = b"".join(encode_message(Request(*block)) for block in blocks)
+        wire.get_buffer()[: len(stream)] = stream
+        assert list(wire.buffer_updated(len(stream))) == [
+            Requests(blocks[:MAX_RUN]),
+            Requests(blocks[MAX_RUN:]),
+        ]
+
+    def test_those_before_one_that_breaks_a_rule_are_good(self, open_wire: OpenWire) -> None:
+        wire = open_wire()
+        data = b"".join(encode_message(Request(piece, 0, 1)) for piece in (0, 7, 8))
+        wire.get_buffer()[: len(data)] = data
+        events = wire.buffer_updated(len(data))
+        assert next(events) == Requests([Block(0, 0, 1), Block(7, 0, 1)])
+        with pytest.raises(ProtocolError, match="does not exist"):
+            next(events)
 
 
 class TestBlocks:

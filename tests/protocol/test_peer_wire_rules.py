@@ -37,7 +37,7 @@ from torrent_onion.protocol.messages import (
     Unchoke,
 )
 from torrent_onion.protocol.onion_pex import OnionPex
-from torrent_onion.protocol.peer_wire import Event, PeerWire
+from torrent_onion.protocol.peer_wire import Event, PeerWire, Requests
 from torrent_onion.protocol.receive_buffer import MIN_SIZE
 
 Shake = Callable[[PeerWire], PeerWire]
@@ -277,8 +277,7 @@ class TestSending:
             KeepAlive(),
             UnreadPex(pex.NAME, pex.encode()),
             Piece(3, 4, memoryview(b"block")),
-            Request(1, 0, 16384),
-            Request(1, 16384, 5),
+            Requests([Block(1, 0, 16384), Block(1, 16384, 5)]),
         ]
 
     def test_blocks_are_queued_as_they_are(self, open_wire: OpenWire) -> None:

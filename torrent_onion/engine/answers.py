@@ -5,13 +5,14 @@ as one send should carry; the disk is read only for those that have come so far.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 from torrent_onion.core.piece_layout import Block
-from torrent_onion.engine.bandwidth import take_from_all
+from torrent_onion.engine.bandwidth import is_limited, take_from_all
+from torrent_onion.engine.read_cache import Window
 from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol import extensions
@@ -41,7 +42,7 @@ class Answers:
         torrent: Whose bytes are asked for.
         key: The connection.
         wire: Where answers are queued.
-        count: Told of every block that is queued, and when.
+        count: Told of blocks that are queued, of their size together, and when.
 
     Attributes:
         blocks: Those asked for and not queued yet, the oldest first.
@@ -52,7 +53,7 @@ class Answers:
         torrent: "Torrent",
         key: PeerKey,
         wire: PeerWire,
-        count: Callable[[Block, float], None],
+        count: Callable[[Sequence[Block], int, float], None],
     ) -> None:
         self.blocks: OrderedDict[Block, None] = OrderedDict()
         self._hashes: deque[HashRequest] = deque()
@@ -90,7 +91,7 @@ class Answers:
         Raises:
             StorageError: The data cannot be read.
 
-        Cancelling may lose one request: the connection is over then.
+        Cancelling may lose a request for hashes: the connection is over then.
         """
         wire = self._wire
         while self._metadata and wire.bytes_queued < MAX_BATCH:
@@ -100,12 +101,33 @@ class Answers:
             wire.send(await self._torrent.metadata.answer(self._key, request, now))
         while self.blocks and wire.bytes_queued < MAX_BATCH:
             block = next(iter(self.blocks))
-            data = self._torrent.open_storage.cached(*block)
-            if data is None and wire.bytes_queued:  # send what is ready before the disk is read
+            window = self._torrent.open_storage.cached(*block)
+            if window is None and wire.bytes_queued:  # send what is ready before the disk is read
                 return
-            del self.blocks[block]
-            if data is None:
-                data = await self._torrent.open_storage.read(*block)
-            await take_from_all(self._torrent.upload_limits, block.length)
-            wire.send_piece(block.piece, block.begin, data)
-            self._count(block, trio.current_time())
+            if window is None:
+                window = await self._torrent.open_storage.read(*block)
+            room = MAX_BATCH - wire.bytes_queued
+            if is_limited(self._torrent.upload_limits):  # one by one: what waits can be cancelled
+                await take_from_all(self._torrent.upload_limits, block.length)
+                room = 1
+            self._queue_run(window, room)
+
+    def _queue_run(self, window: Window, room: int) -> None:
+        """Queue blocks from the head, while there is room for a byte and they lie in a window."""
+        blocks, send_piece = self.blocks, self._wire.send_piece
+        piece, start, data = window
+        size = len(data)
+        run: list[Block] = []
+        queued = 0
+        while blocks and queued < room:
+            block = next(iter(blocks))
+            begin = block.begin - start
+            end = begin + block.length
+            if block.piece != piece or begin < 0 or end > size:
+                break
+            del blocks[block]
+            send_piece(piece, block.begin, data[begin:end])
+            run.append(block)
+            queued += block.length
+        if run:
+            self._count(run, queued, trio.current_time())

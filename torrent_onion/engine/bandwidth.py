@@ -31,6 +31,11 @@ class RateLimit:
             await trio.sleep_until(wait_until)
 
 
+def is_limited(limits: tuple[RateLimit, ...]) -> bool:
+    """Whether any of them is a limit at all."""
+    return any(limit.rate for limit in limits)
+
+
 async def take_from_all(limits: tuple[RateLimit, ...], size: int) -> None:
     """Wait until every limit lets ``size`` bytes pass."""
     for limit in limits:

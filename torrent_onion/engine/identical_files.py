@@ -88,7 +88,8 @@ async def copy_within(info: Info, storage: Storage, have: Bitfield, wanted: Bitf
         lacking = [index for index in group if wanted[index] and not have[index]]
         if source is None or not lacking:
             continue
-        data = await storage.read(source, 0, info.layout.piece_size(source))
+        size = info.layout.piece_size(source)
+        data = (await storage.read(source, 0, size)).part(0, size)
         for index in lacking:
             if await storage.commit_piece(index, fit(info, index, data)):
                 have.set(index)

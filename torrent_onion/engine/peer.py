@@ -24,7 +24,7 @@ from torrent_onion.policy.request_queue import RequestQueue
 from torrent_onion.protocol import extensions, messages
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
 from torrent_onion.protocol.onion_pex import ONION_PEX
-from torrent_onion.protocol.peer_wire import Event, PeerWire
+from torrent_onion.protocol.peer_wire import Event, PeerWire, Requests
 
 if TYPE_CHECKING:
     from torrent_onion.engine.torrent import Torrent
@@ -55,7 +55,7 @@ class Peer:
         self.peer_interested = False
         self.pieces: Bitfield | None = None
         self.requests = RequestQueue()
-        self.answers = Answers(torrent, key, wire, self._block_queued)
+        self.answers = Answers(torrent, key, wire, self._blocks_queued)
         self._drained = trio.Event()
         self.allowed_fast: set[int] = set()
         self.granted_fast: frozenset[int] = frozenset()
@@ -194,10 +194,10 @@ class Peer:
         self._drained.set()
         self._drained = trio.Event()
 
-    def _block_queued(self, block: Block, now: float) -> None:
-        self._torrent.uploads.block_sent(self, block)
-        self.upload_meter.add(now, block.length)
-        self._torrent.traffic.went_out(block.length, now)
+    def _blocks_queued(self, blocks: Sequence[Block], size: int, now: float) -> None:
+        self._torrent.uploads.blocks_sent(self, blocks, size)
+        self.upload_meter.add(now, size)
+        self._torrent.traffic.went_out(size, now)
 
     def set_interested(self, interested: bool) -> None:  # noqa: FBT001 - the message has this bit
         """Tell the peer whether we want anything of it, if that is news."""
@@ -300,20 +300,26 @@ class Peer:
             self.pieces.clear(lost.piece)
             self._torrent.downloads.peer_lost(self, lost.piece)
 
-    def _on_request(self, request: messages.Request, _: float) -> None:
-        block = Block(request.piece, request.begin, request.length)
-        if block in self.answers.blocks:
-            return
-        is_welcome = (
-            self.answers.has_room
-            and self._torrent.uploads.can_serve(self, block)
-            and (not self.am_choking or self._take_fast(block))
-        )
-        if is_welcome:
-            self.answers.blocks[block] = None
-            self.wake.ring()
-        else:
-            self._reject(block)
+    def _on_requests(self, asked: Requests, _: float) -> None:
+        answers, info = self.answers, self._torrent.info
+        served: dict[int, bool] = {}  # by piece; mostly it is the same one for the whole run
+        for block in asked.blocks:
+            if block in answers.blocks:
+                continue
+            if block.piece not in served:
+                served[block.piece] = self._torrent.uploads.can_serve(self, block.piece)
+            is_welcome = (
+                answers.has_room
+                and info is not None
+                and info.layout.is_valid_request(*block)
+                and served[block.piece]
+                and (not self.am_choking or self._take_fast(block))
+            )
+            if is_welcome:
+                answers.blocks[block] = None
+            else:
+                self._reject(block)
+        self.wake.ring()
 
     def _on_cancel(self, cancel: messages.Cancel, _: float) -> None:
         block = Block(cancel.piece, cancel.begin, cancel.length)
@@ -390,7 +396,7 @@ _HANDLERS: dict[type, Callable[[Peer, Any, float], None]] = {
     messages.HaveAll: Peer._on_pieces,  # noqa: SLF001
     messages.HaveNone: Peer._on_have_none,  # noqa: SLF001
     messages.Have: Peer._on_have,  # noqa: SLF001
-    messages.Request: Peer._on_request,  # noqa: SLF001
+    Requests: Peer._on_requests,  # noqa: SLF001
     messages.Cancel: Peer._on_cancel,  # noqa: SLF001
     messages.Piece: Peer._on_block,  # noqa: SLF001
     messages.Reject: Peer._on_reject,  # noqa: SLF001

@@ -6,6 +6,7 @@ Blocks are asked for in runs, so the disk is read in windows of many blocks: one
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torrent_onion.core.piece_layout import PieceLayout
 
@@ -14,6 +15,24 @@ WINDOW = 1 << 20
 
 MAX_WINDOWS = 8
 """Windows kept, so that several peers may read different pieces in turn."""
+
+
+class Window(NamedTuple):
+    """A part of a piece in memory.
+
+    Attributes:
+        piece: Whose it is.
+        start: Where in the piece it begins.
+        data: Its bytes; they never change.
+    """
+
+    piece: int
+    start: int
+    data: memoryview
+
+    def part(self, begin: int, length: int) -> memoryview:
+        """Bytes of the piece; they must lie in here."""
+        return self.data[begin - self.start :][:length]
 
 
 class ReadCache:
@@ -26,27 +45,28 @@ class ReadCache:
     def __init__(self, layout: PieceLayout, read: Callable[[int, int, int], bytearray]) -> None:
         self._layout = layout
         self._read = read
-        self._windows: OrderedDict[tuple[int, int], memoryview] = OrderedDict()
+        self._windows: OrderedDict[tuple[int, int], Window] = OrderedDict()
 
-    def get(self, index: int, begin: int, length: int) -> memoryview | None:
-        """The bytes if one window holds all of them."""
+    def get(self, index: int, begin: int, length: int) -> Window | None:
+        """The window that holds all of the bytes, if it is here."""
         start = begin - begin % WINDOW
         window = self._windows.get((index, start))
-        if window is None or begin + length > start + len(window):
+        if window is None or begin + length > start + len(window.data):
             return None
-        return window[begin - start : begin - start + length]
+        return window
 
-    def fill(self, index: int, begin: int, length: int) -> memoryview:
-        """Read the window around the bytes and return them. Blocks; errors are the reader's."""
+    def fill(self, index: int, begin: int, length: int) -> Window:
+        """Read the window around the bytes and return it. Blocks; errors are the reader's."""
         start = begin - begin % WINDOW
         if begin + length > start + WINDOW:  # an odd request over two windows: not worth keeping
-            return memoryview(self._read(index, begin, length))
+            return Window(index, begin, memoryview(self._read(index, begin, length)))
         size = min(WINDOW, self._layout.piece_size(index) - start)
-        window = memoryview(self._read(index, start, size)).toreadonly()
+        data = memoryview(self._read(index, start, size)).toreadonly()
+        window = Window(index, start, data)
         self._windows[index, start] = window
         while len(self._windows) > MAX_WINDOWS:
             self._windows.popitem(last=False)
-        return window[begin - start : begin - start + length]
+        return window
 
     def clear(self) -> None:
         """Forget everything."""

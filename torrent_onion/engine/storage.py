@@ -18,7 +18,7 @@ from torrent_onion.engine.disk_errors import disk_errors
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.piece_files import DataMissingError, PieceFiles
 from torrent_onion.engine.placement import Placement, rename_new
-from torrent_onion.engine.read_cache import ReadCache
+from torrent_onion.engine.read_cache import ReadCache, Window
 from torrent_onion.engine.verification import hash_blocks
 from torrent_onion.errors import StorageError
 
@@ -106,12 +106,12 @@ class Storage:
 
         return await self._threads.run(verify_and_write)
 
-    def cached(self, index: int, begin: int, length: int) -> memoryview | None:
-        """Bytes of a piece if a recent read brought them into memory; never touches the disk."""
+    def cached(self, index: int, begin: int, length: int) -> Window | None:
+        """What a recent read brought of a piece, if these bytes are in it; touches no disk."""
         return self._cache.get(index, begin, length)
 
-    async def read(self, index: int, begin: int, length: int) -> memoryview:
-        """Bytes of a piece for upload, with read-ahead for the requests that usually follow.
+    async def read(self, index: int, begin: int, length: int) -> Window:
+        """Bytes of a piece for upload, with those around them for what usually is asked next.
 
         Raises:
             StorageError: The file is gone, shorter than it was, or unreadable.

@@ -1,5 +1,7 @@
 """What a torrent gives: to whom, which pieces, and until when."""
 
+from collections.abc import Sequence
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -96,17 +98,12 @@ class Uploads:
         others = [other for other in self._connections_of(peer) if other is not peer]
         self.goals.peer_left(peer, is_last=not others)
 
-    def can_serve(self, peer: Peer, block: Block) -> bool:
-        """Whether a peer's request names bytes that we have, and have told it of."""
-        if self._super_seed is not None and not self._super_seed.is_shown(peer.key, block.piece):
+    def can_serve(self, peer: Peer, piece: int) -> bool:
+        """Whether we have a piece, and have told a peer of it."""
+        if self._super_seed is not None and not self._super_seed.is_shown(peer.key, piece):
             return False
-        info, have = self._torrent.info, self._torrent.have
-        return (
-            info is not None
-            and have is not None
-            and info.layout.is_valid_request(block.piece, block.begin, block.length)
-            and have[block.piece]
-        )
+        have = self._torrent.have
+        return have is not None and piece < len(have) and have[piece]
 
     def interest_changed(self, peer: Peer, now: float) -> None:
         """Who wants something of us has changed; a free slot is given at once."""
@@ -150,14 +147,14 @@ class Uploads:
         peer.grant_fast(pieces, len(pieces) * info.piece_length)
         self._last_grant = now
 
-    def block_sent(self, peer: Peer, block: Block) -> None:
-        """A block went out; padding is not what anybody wanted of us (BEP 47)."""
-        length, info = block.length, self._torrent.info
+    def blocks_sent(self, peer: Peer, blocks: Sequence[Block], size: int) -> None:
+        """Blocks of ``size`` bytes went out; padding is not what anybody wanted of us (BEP 47)."""
+        info = self._torrent.info
         if self._has_padding and info is not None:
-            spans = info.layout.spans(block.piece, block.begin, block.length)
-            length = sum(span.length for span in spans if not info.files[span.file].is_pad)
-        peer.data_sent += length
-        self.goals.data_sent += length
+            spans = chain.from_iterable(info.layout.spans(*block) for block in blocks)
+            size = sum(span.length for span in spans if not info.files[span.file].is_pad)
+        peer.data_sent += size
+        self.goals.data_sent += size
 
     def has_reached_goal(self, now: float) -> bool:
         """Whether it was served enough."""

@@ -65,8 +65,11 @@ pack_piece_header = _PIECE_HEADER.pack
 unpack_header = _PIECE_HEADER.unpack_from
 """Length, id, piece, begin, of any message; the last two mean something only where it has them."""
 
-unpack_request_length = _INDEX.unpack_from
-"""The last four bytes of a request."""
+iter_requests = _RANGE_MESSAGE.iter_unpack
+"""Length, id, piece, begin, length, of requests that lie one behind another, or what is as long."""
+
+REQUEST_SIZE = _RANGE_MESSAGE.size
+"""Bytes of a whole request."""
 
 PIECE_EXTRA = 1 + PIECE_FIELDS_SIZE
 """Bytes that a piece message's length counts besides the block."""

@@ -12,8 +12,8 @@ Rules:
   answer a handshake, or call ``set_num_pieces``, before going on to the next event.
 
 A 16 KiB block costs one ``unpack``, one slice and one event: this is the path of every byte
-downloaded. A request, one for every 16 KiB uploaded, has a short way as well. Everything else takes
-the general way.
+downloaded. Requests, one for every 16 KiB uploaded, come in runs and are one event for each run.
+Everything else takes the general way.
 
 The way of one read::
 
@@ -25,6 +25,7 @@ The way of one read::
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from typing import NamedTuple
 
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.errors import BencodeError, ProtocolError
@@ -38,19 +39,19 @@ from torrent_onion.protocol.extensions import (
 )
 from torrent_onion.protocol.handshake import HANDSHAKE_SIZE, Handshake, check_header
 from torrent_onion.protocol.message_codec import (
-    FORMS,
     LENGTH_SIZE,
     MAX_LENGTH,
     PIECE_EXTRA,
     PIECE_HEADER_SIZE,
+    REQUEST_SIZE,
     bitfield_size,
     check_size,
     decode_message,
     encode_message,
     encode_requests,
+    iter_requests,
     pack_piece_header,
     unpack_header,
-    unpack_request_length,
 )
 from torrent_onion.protocol.messages import (
     FAST_IDS,
@@ -68,11 +69,24 @@ from torrent_onion.protocol.messages import (
 from torrent_onion.protocol.receive_buffer import ReceiveBuffer
 from torrent_onion.protocol.send_queue import SendQueue
 
-Event = Handshake | Message | ExtensionHandshake | ReceivedExtended
+
+class Requests(NamedTuple):
+    """What a peer asks for, in its order: the requests that came one behind another.
+
+    Instead of single ``Request`` messages: one read brings those for many blocks.
+    """
+
+    blocks: list[Block]
+
+
+Event = Handshake | Message | Requests | ExtensionHandshake | ReceivedExtended
+
+MAX_RUN = 1024
+"""Requests in one event, more than peers keep open: the rest of a flood is the next event."""
 
 _PIECE_ID = int(MessageId.PIECE)
 _REQUEST_ID = int(MessageId.REQUEST)
-_REQUEST_LENGTH = 1 + FORMS[MessageId.REQUEST].longest
+_REQUEST_LENGTH = REQUEST_SIZE - LENGTH_SIZE
 _MAX_PIECE_LENGTH = PIECE_EXTRA + BLOCK_SIZE
 _KEEP_ALIVE = KeepAlive()
 
@@ -220,8 +234,10 @@ class PeerWire:
                 and piece < self._max_pieces
                 and self._receiving is _OPEN
             ):
+                blocks = self._parse_requests(view[start:end])
+                after = start + len(blocks) * REQUEST_SIZE
                 incoming.start = after
-                yield Request(piece, begin, unpack_request_length(data, after - LENGTH_SIZE)[0])
+                yield Requests(blocks)
             elif length == 0:
                 incoming.start = after
                 yield _KEEP_ALIVE
@@ -234,6 +250,16 @@ class PeerWire:
                 self._check_beginning(length, kind if start + LENGTH_SIZE < end else None)
                 return
             start = after
+
+    def _parse_requests(self, data: memoryview) -> list[Block]:
+        """Read requests until something else comes; the first one is known to be good."""
+        blocks = []
+        count = min(len(data) // REQUEST_SIZE, MAX_RUN)
+        for length, kind, piece, begin, size in iter_requests(data[: count * REQUEST_SIZE]):
+            if length != _REQUEST_LENGTH or kind != _REQUEST_ID or piece >= self._max_pieces:
+                break
+            blocks.append(Block(piece, begin, size))
+        return blocks
 
     def _parse_handshake(self) -> Handshake | None:
         incoming = self._incoming
@@ -275,6 +301,8 @@ class PeerWire:
         self._receiving = NEXT_PHASE[self._receiving].get(kind, self._receiving)
         if isinstance(message, Extended):
             return self._parse_extended(message)
+        if isinstance(message, Request):
+            return Requests([Block(message.piece, message.begin, message.length)])
         return message
 
     def _check_piece(self, piece: int) -> None:
