@@ -63,11 +63,6 @@ class Answers:
         self._wire = wire
         self._count = count
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more block may be asked for."""
-        return len(self.blocks) < MAX_UPLOAD_QUEUE
-
     def add_metadata_request(self, piece: int) -> None:
         """Keep a request for a part of the metadata, or reject it where there are too many."""
         if len(self._metadata) < MAX_METADATA_REQUESTS:
@@ -119,15 +114,15 @@ class Answers:
         size = len(data)
         run: list[Block] = []
         queued = 0
-        while blocks and queued < room:
-            block = next(iter(blocks))
-            begin = block.begin - start
-            end = begin + block.length
-            if block.piece != piece or begin < 0 or end > size:
+        for block in blocks:
+            its_piece, begin, length = block
+            offset = begin - start
+            if queued >= room or its_piece != piece or offset < 0 or offset + length > size:
                 break
-            del blocks[block]
-            send_piece(piece, block.begin, data[begin:end])
+            send_piece(piece, begin, data[offset : offset + length])
             run.append(block)
-            queued += block.length
+            queued += length
+        for block in run:
+            del blocks[block]
         if run:
             self._count(run, queued, trio.current_time())

@@ -12,7 +12,7 @@ import trio
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.piece_layout import Block
-from torrent_onion.engine.answers import Answers
+from torrent_onion.engine.answers import MAX_UPLOAD_QUEUE, Answers
 from torrent_onion.engine.bandwidth import take_from_all
 from torrent_onion.engine.early_pieces import EarlyPieces, read_pieces
 from torrent_onion.engine.wakeup import Wakeup
@@ -301,22 +301,23 @@ class Peer:
             self._torrent.downloads.peer_lost(self, lost.piece)
 
     def _on_requests(self, asked: Requests, _: float) -> None:
-        answers, info = self.answers, self._torrent.info
+        waiting, info = self.answers.blocks, self._torrent.info
         served: dict[int, bool] = {}  # by piece; mostly it is the same one for the whole run
         for block in asked.blocks:
-            if block in answers.blocks:
+            if block in waiting:
                 continue
-            if block.piece not in served:
-                served[block.piece] = self._torrent.uploads.can_serve(self, block.piece)
+            piece, begin, length = block
+            if piece not in served:
+                served[piece] = self._torrent.uploads.can_serve(self, piece)
             is_welcome = (
-                answers.has_room
+                len(waiting) < MAX_UPLOAD_QUEUE
                 and info is not None
-                and info.layout.is_valid_request(*block)
-                and served[block.piece]
+                and info.layout.is_valid_request(piece, begin, length)
+                and served[piece]
                 and (not self.am_choking or self._take_fast(block))
             )
             if is_welcome:
-                answers.blocks[block] = None
+                waiting[block] = None
             else:
                 self._reject(block)
         self.wake.ring()
