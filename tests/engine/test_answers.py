@@ -164,3 +164,46 @@ async def test_limits_hold_and_a_cancel_counts_while_they_do(
     began = trio.current_time()
     await served.send_all()
     assert trio.current_time() - began == pytest.approx(20, abs=2.1)
+
+
+async def test_small_requests_that_are_cancelled_pay_for_no_large_ones(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A byte is asked for and waited for; then it is cancelled, and a whole block is next."""
+    served = Served(RateLimit(BLOCK_SIZE / 2))
+    blocks = run(0, 10)
+
+    async def cancel() -> None:
+        while served.answers.blocks:
+            await trio.sleep(0.01)
+            head = next(iter(served.answers.blocks), None)
+            if head is not None and head.length == 1:
+                del served.answers.blocks[head]
+
+    for block in blocks:
+        served.ask(Block(0, block.begin, 1), block)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel)
+        got = await served.send_all()
+    assert [block for block in got if block.length > 1] == blocks
+    assert trio.current_time() - began == pytest.approx(2 * len(blocks), abs=3)
+
+
+async def test_what_was_cancelled_after_the_wait_pays_for_what_is_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    served = Served(RateLimit(BLOCK_SIZE / 2))
+    asked = run(0, 12)
+    served.ask(*asked)
+
+    async def cancel() -> None:
+        for block in asked[1::2]:
+            await trio.sleep(1.9)  # while the one before it has just been paid for
+            served.answers.blocks.pop(block, None)
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel)
+        got = await served.send_all()
+    assert trio.current_time() - began <= 2 * len(got) + 0.1

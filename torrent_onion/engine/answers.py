@@ -62,6 +62,7 @@ class Answers:
         self._key = key
         self._wire = wire
         self._count = count
+        self._paid = 0  # bytes that the limits have let pass and that were cancelled meanwhile
 
     def add_metadata_request(self, piece: int) -> None:
         """Keep a request for a part of the metadata, or reject it where there are too many."""
@@ -101,11 +102,22 @@ class Answers:
                 return
             if window is None:
                 window = await self._torrent.open_storage.read(*block)
-            room = MAX_BATCH - wire.bytes_queued
-            if is_limited(self._torrent.upload_limits):  # one by one: what waits can be cancelled
-                await take_from_all(self._torrent.upload_limits, block.length)
-                room = 1
-            self._queue_run(window, room)
+            if is_limited(self._torrent.upload_limits):
+                await self._queue_paid(block, window)
+            else:
+                self._queue_run(window, MAX_BATCH - wire.bytes_queued)
+
+    async def _queue_paid(self, block: Block, window: Window) -> None:
+        """Queue the head when the limits let it pass, unless it was cancelled while it waited.
+
+        What was let pass then counts for the next one: else a peer could wait with a byte and have
+        a whole block for it, or cancel again and again and use up what others might be sent.
+        """
+        await take_from_all(self._torrent.upload_limits, max(0, block.length - self._paid))
+        self._paid = max(self._paid, block.length)
+        if next(iter(self.blocks), None) == block:
+            self._paid -= block.length
+            self._queue_run(window, 1)
 
     def _queue_run(self, window: Window, room: int) -> None:
         """Queue blocks from the head, while there is room for a byte and they lie in a window."""
