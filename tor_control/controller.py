@@ -152,7 +152,10 @@ class Tor:
 
     async def keep_directory_circuits_few(self) -> None:
         """Close what a tor of our own keeps for nothing; a task of :func:`open_tor`."""
-        await keep_few(lambda: self._supervisor.connection)
+        await keep_few(
+            current=lambda: self._supervisor.connection,
+            is_dialling=lambda: self._dialer.statistics().dialing > 0,
+        )
 
     async def aclose(self) -> None:
         """End all streams and the control connection. Always finishes."""

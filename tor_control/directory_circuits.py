@@ -65,14 +65,19 @@ async def close_superfluous(connection: ControlConnection) -> bool:
     return bool(numbers)
 
 
-async def keep_few(current: Callable[[], ControlConnection]) -> NoReturn:
+async def keep_few(
+    current: Callable[[], ControlConnection], is_dialling: Callable[[], bool]
+) -> NoReturn:
     """Look again and again until cancelled, also after tor was lost and is back.
 
     Args:
         current: Returns the control connection of the moment.
+        is_dialling: Whether a dial is under way: without any no such circuits come.
     """
+    were_many = False
     while True:
-        were_many = False
-        with suppress(ControlFailed, TorLost):  # the supervisor sees to that
-            were_many = await close_superfluous(current())
+        if were_many or is_dialling():
+            were_many = False
+            with suppress(ControlFailed, TorLost):  # the supervisor sees to that
+                were_many = await close_superfluous(current())
         await trio.sleep(LOOK_AGAIN_AFTER if were_many else LOOK_EVERY)

@@ -116,6 +116,13 @@ class Scene:
         await stranger.wait_for(Handshake)
         return stranger
 
+    async def meet_unchoked(self) -> Stranger:
+        """The same, until it may ask for blocks."""
+        stranger = await self.meet()
+        await stranger.send(messages.Interested())
+        await stranger.wait_for(messages.Unchoke)
+        return stranger
+
 
 @asynccontextmanager
 async def scene(
@@ -231,9 +238,7 @@ async def test_a_request_beyond_a_piece_is_rejected(
     network: MemoryNetwork, tmp_path: Path, request_: messages.Request
 ) -> None:
     async with scene(network, tmp_path) as stage:
-        stranger = await stage.meet()
-        await stranger.send(messages.Interested())
-        await stranger.wait_for(messages.Unchoke)
+        stranger = await stage.meet_unchoked()
         await stranger.send(request_)
         assert isinstance(await stranger.wait_for(messages.Reject), messages.Reject)
         assert stage.seeder.statistics().uploaded == 0
@@ -726,9 +731,7 @@ async def test_a_request_that_is_cancelled_in_time_is_not_served(
     network: MemoryNetwork, tmp_path: Path
 ) -> None:
     async with scene(network, tmp_path) as stage:
-        stranger = await stage.meet()
-        await stranger.send(messages.Interested())
-        await stranger.wait_for(messages.Unchoke)
+        stranger = await stage.meet_unchoked()
         await stranger.send(
             messages.Request(0, 0, BLOCK_SIZE),
             messages.Request(1, 0, BLOCK_SIZE),
@@ -751,9 +754,7 @@ async def test_each_request_of_a_run_is_judged_by_itself(
     network: MemoryNetwork, tmp_path: Path
 ) -> None:
     async with scene(network, tmp_path) as stage:
-        stranger = await stage.meet()
-        await stranger.send(messages.Interested())
-        await stranger.wait_for(messages.Unchoke)
+        stranger = await stage.meet_unchoked()
         (peer,) = stage.seeder.peers.values()
         good = [Block(0, 0, 1), Block(1, 0, BLOCK_SIZE), Block(0, 1, 1)]
         bad = [Block(0, PIECE, 1), Block(1, 0, 0), Block(1, 1, BLOCK_SIZE + 1)]
@@ -789,9 +790,7 @@ async def test_a_cancel_does_not_look_through_the_queue(
 
     monkeypatch.setattr("torrent_onion.engine.peer.Block", CountedBlock)
     async with scene(network, tmp_path) as stage:
-        stranger = await stage.meet()
-        await stranger.send(messages.Interested())
-        await stranger.wait_for(messages.Unchoke)
+        await stage.meet_unchoked()
         (peer,) = stage.seeder.peers.values()
         begins = [*range(1000), 500]  # what waits already gets one answer
         peer.handle(Requests([CountedBlock(0, begin, 1) for begin in begins]), 0.0)
@@ -895,9 +894,7 @@ async def test_padding_counts_for_no_goal(network: MemoryNetwork, tmp_path: Path
         seeder = session.add(spec, listener=listener)
         await seeder.wait_complete()
         stage = Scene(network, made.metainfo, b"", seeder, address)
-        stranger = await stage.meet()
-        await stranger.send(messages.Interested())
-        await stranger.wait_for(messages.Unchoke)
+        stranger = await stage.meet_unchoked()
         await stranger.send(messages.Request(0, 0, BLOCK_SIZE))  # one file and its padding
         await stranger.wait_for(messages.Piece)
         assert seeder.statistics().uploaded == BLOCK_SIZE

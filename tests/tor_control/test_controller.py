@@ -3,7 +3,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 import trio
@@ -13,6 +13,7 @@ from tor_control.attach import AttachedTor, System
 from tor_control.config import TorConfig
 from tor_control.control_connection import ControlConnection, Credentials
 from tor_control.controller import open_tor
+from tor_control.dialer import Dialer
 from tor_control.endpoints import Endpoint, TcpEndpoint, UnixEndpoint
 from tor_control.errors import (
     AddressRefused,
@@ -125,9 +126,17 @@ async def test_circuits_of_a_tor_of_others_are_left_alone(
         looked_at.append(key)
         return await ask(key)
 
+    async def connect(_dialer: Dialer) -> NoReturn:
+        await trio.sleep_forever()
+
     monkeypatch.setattr(attached, "get_info", get_info)
-    async with open_tor(TorConfig(state=tmp_path)):
+    monkeypatch.setattr(Dialer, "_connect", connect)
+    async with open_tor(TorConfig(state=tmp_path)) as tor, trio.open_nursery() as nursery:
         await trio.sleep(10)
+        assert "circuit-status" not in looked_at
+        nursery.start_soon(tor.dial, "example.com", 80, "token")
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
     assert ("circuit-status" in looked_at) is is_launched
 
 

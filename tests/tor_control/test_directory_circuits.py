@@ -83,11 +83,15 @@ class Tor:
         return cast("ControlConnection", cast("Any", self))
 
 
+def dialling() -> bool:
+    return True
+
+
 async def test_they_are_closed_as_they_come(autojump_clock: MockClock) -> None:
     del autojump_clock
     tor = Tor(*range(10, 500))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keep_few, tor.connection)
+        nursery.start_soon(keep_few, tor.connection, dialling)
         await trio.sleep(LOOK_EVERY / 2)
         assert tor.circuits == set(range(500 - KEPT, 500))
         tor.circuits |= set(range(500, 600))
@@ -107,7 +111,7 @@ async def test_one_that_has_gone_is_no_obstacle(autojump_clock: MockClock) -> No
 
     tor = Vanishing(*range(10, 12 + KEPT))
     with trio.move_on_after(LOOK_EVERY / 2):
-        await keep_few(tor.connection)
+        await keep_few(tor.connection, dialling)
     assert tor.commands == ["CLOSECIRCUIT 10 IfUnused", "CLOSECIRCUIT 11 IfUnused"]
     assert len(tor.circuits) == KEPT
 
@@ -118,6 +122,14 @@ async def test_it_goes_on_with_the_tor_that_is_back(autojump_clock: MockClock) -
     lost.is_lost = True
     connections = [lost, lost, back, back, back]
     with trio.move_on_after(LOOK_EVERY * 3.5):
-        await keep_few(lambda: connections.pop(0).connection())
+        await keep_few(lambda: connections.pop(0).connection(), dialling)
     assert lost.commands == []
     assert len(back.circuits) == KEPT
+
+
+async def test_who_dials_nobody_asks_tor_nothing(autojump_clock: MockClock) -> None:
+    del autojump_clock
+    tor = Tor(*range(100))
+    with trio.move_on_after(LOOK_EVERY * 10):
+        await keep_few(tor.connection, lambda: False)
+    assert len(tor.circuits) == 100

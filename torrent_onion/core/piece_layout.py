@@ -121,11 +121,11 @@ class PieceLayout:
 
     def is_valid_request(self, piece: int, begin: int, length: int) -> bool:
         """Whether a peer may ask for this: at least a byte, at most a block, inside one piece."""
-        if not (0 <= piece < self.num_pieces and 1 <= length <= BLOCK_SIZE):
-            return False
-        is_full = not self._aligned and piece + 1 < self.num_pieces  # the short way for most
-        size = self.piece_length if is_full else self.piece_size(piece)
-        return 0 <= begin <= size - length
+        return (
+            0 <= piece < self.num_pieces
+            and 1 <= length <= BLOCK_SIZE
+            and 0 <= begin <= self.piece_size(piece) - length
+        )
 
     def spans(self, index: int, begin: int, length: int) -> list[FileSpan]:
         """Return the parts of files that hold a part of a piece, in order.
