@@ -1,6 +1,6 @@
 """The commands and their options; what each does is in a file of its own, loaded when it runs.
 
-This is what ``--help`` shows, so nothing slow is imported at the top.
+This is what ``COMMAND --help`` shows, so nothing slow is imported at the top.
 """
 
 from collections.abc import Awaitable, Callable
@@ -286,4 +286,4 @@ def demo(binary: str | None, *, output: OutputOptions) -> None:
 
 
 COMMANDS = (seed, get, create, show, verify, check, tracker, private_network, demo)
-"""In the order in which people meet them."""
+"""In the order in which people meet them; what ``--help`` says of each is in ``program.py`` too."""

@@ -7,8 +7,6 @@ logs what it sends to tor would log keys. And every line passes ``redaction.py``
 import logging
 import sys
 
-from torrent_onion.cli.redaction import RedactingFormatter
-
 _PACKAGES = ("torrent_onion", "tor_control")
 _LEVELS = (logging.CRITICAL, logging.INFO, logging.DEBUG)
 """By how often ``--verbose`` was given."""
@@ -18,6 +16,8 @@ def start_log(verbose: int) -> None:
     """Send our log to stderr from now on; without ``--verbose`` nothing is written."""
     handler: logging.Handler = logging.NullHandler()
     if verbose:
+        from torrent_onion.cli.redaction import RedactingFormatter
+
         handler = logging.StreamHandler(sys.stderr)
         layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
         handler.setFormatter(RedactingFormatter(layout))
