@@ -35,6 +35,7 @@ def test_no_row_is_ever_wider_than_the_terminal(
 ) -> None:
     ui = TerminalUi(StringIO(), terminal, width=width)
     ui.tor("Loading relay descriptors " * 9, 45)
+    ui.scanning("信" * 200, 12_345)
     ui.hashing(500_000_000, 999_900_000_000)
     for state in TorrentState:
         ui.progress(statistics(state=state, error="信" * 200))
@@ -53,6 +54,17 @@ def test_bars_show_what_goes_on(terminal: StringIO, statistics: Make) -> None:
     assert "Hashing" in words
     assert "50% of 64.0 MB, 1.2 MB/s, 25 s left, 3 connections" in words
     assert "━" in words
+
+
+def test_a_scan_shows_how_many_files_there_are_until_hashing_begins(terminal: StringIO) -> None:
+    ui = TerminalUi(StringIO(), terminal, width=80)
+    ui.scanning("photos", 256)
+    ui.scanning("photos", 12_345)
+    assert "Looking  12,345 files in photos" in "\n".join(shown(terminal))
+    terminal.truncate(terminal.seek(0))
+    ui.hashing(1, 2000)
+    ui.close()
+    assert "Looking" not in "\n".join(shown(terminal))
 
 
 def test_what_is_done_leaves_a_line(terminal: StringIO) -> None:

@@ -34,6 +34,7 @@ class TestJson:
     ) -> None:
         ui = JsonUi(out, err, clock=clock)
         ui.tor("Loading", 45)
+        ui.scanning("photos", 12_345)
         ui.hashing(5, 10)
         ui.progress(statistics())
         ui.result("ready", {"magnet": "magnet:?x"}, "for people")
@@ -42,6 +43,7 @@ class TestJson:
         ui.note("for people")
         assert events(out) == [
             {"event": "tor", "phase": "Loading", "percent": 45},
+            {"event": "scanning", "files": 12_345},
             {"event": "hashing", "done": 5, "total": 10},
             {
                 "event": "progress",
@@ -119,6 +121,19 @@ class TestJson:
 
 
 class TestPlain:
+    def test_a_scan_is_a_line_every_few_seconds(
+        self, out: StringIO, err: StringIO, clock: Clock
+    ) -> None:
+        ui = PlainUi(out, err, clock=clock)
+        for files in (256, 512):
+            ui.scanning("photos", files)
+        clock.now += 60
+        ui.scanning("photos", 12_345)
+        assert err.getvalue().splitlines() == [
+            "Looking: 256 files in photos",
+            "Looking: 12,345 files in photos",
+        ]
+
     def test_results_on_stdout_and_the_rest_on_stderr(
         self, out: StringIO, err: StringIO, clock: Clock
     ) -> None:

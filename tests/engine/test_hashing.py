@@ -1,18 +1,22 @@
 """Content is hashed part after part: no piece is in memory as a whole."""
 
 import hashlib
+import os
 import random
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.engine.helpers import ContentMaker, tree
 from torrent_onion.core.merkle import piece_root, root_of_piece_layer
 from torrent_onion.core.metainfo import TorrentFormat
 from torrent_onion.core.piece_layout import BLOCK_SIZE
+from torrent_onion.engine import scan as scan_module
 from torrent_onion.engine.checking import no_progress
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.parallel import CHUNK
+from torrent_onion.engine.scan import REPORT_EVERY
 from torrent_onion.engine.verifying import check_data
 
 PIECE = 2 * CHUNK
@@ -31,6 +35,54 @@ def damage(path: Path, place: int) -> None:
     data = bytearray(DATA)
     data[place] ^= 1
     path.write_bytes(data)
+
+
+def many_files(folder: Path, count: int) -> Path:
+    for number in range(count):
+        path = folder / str(number % 3) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder
+
+
+async def test_a_scan_tells_how_many_files_it_has_found(tmp_path: Path) -> None:
+    told: list[int] = []
+    many = many_files(tmp_path / "many", 3 * REPORT_EVERY)
+    await create_torrent(many, scanned=told.append)
+    assert told == sorted(told)
+    assert told[0] <= REPORT_EVERY
+    assert told[-1] > 2 * REPORT_EVERY - 5, "less the folders, which it looks at as well"
+    told.clear()
+    await create_torrent(many_files(tmp_path / "few", REPORT_EVERY // 2), scanned=told.append)
+    assert not told
+
+
+@pytest.mark.parametrize("turn", ["before hashing", "after hashing"])
+async def test_a_scan_ends_at_once_when_it_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: str
+) -> None:
+    many = many_files(tmp_path / "many", 3 * REPORT_EVERY)
+    looked_at: list[str] = []
+    size = scan_module._size
+
+    def counted(entry: os.DirEntry[str]) -> int:
+        looked_at.append(entry.name)
+        return size(entry)
+
+    with trio.CancelScope() as scope:
+
+        def now(done: int, total: int) -> None:
+            if done == total:
+                scope.cancel()
+                monkeypatch.setattr(scan_module, "_size", counted)
+
+        if turn == "before hashing":
+            monkeypatch.setattr(scan_module, "_size", counted)
+            await create_torrent(many, scanned=lambda _: scope.cancel())
+        else:
+            await create_torrent(many, progress=now)
+    assert scope.cancelled_caught
+    assert len(looked_at) <= REPORT_EVERY
 
 
 async def test_a_piece_longer_than_the_buffer_is_hashed_whole(content: Path) -> None:

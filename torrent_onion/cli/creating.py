@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torrent_onion.cli import text
@@ -88,6 +89,7 @@ async def make_torrent(content: Content, ui: Ui) -> Metainfo:
         comment=options.comment,
         include_hidden=options.include_hidden,
         exclude=options.exclude,
+        scanned=partial(ui.scanning, text.printable(content.path.name)),
         progress=ui.hashing,
     )
     if made.left_out:

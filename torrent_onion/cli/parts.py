@@ -32,6 +32,11 @@ class PartUi(Ui):
         """Tor is the same for all."""
         self._whole.tor(phase, percent)
 
+    def scanning(self, folder: str, files: int, part: Part | None = None) -> None:
+        """With its number; its name is the folder's."""
+        del part
+        self._whole.scanning(folder, files, self._part)
+
     def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """With its name."""
         del part

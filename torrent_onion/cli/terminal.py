@@ -22,6 +22,7 @@ from torrent_onion.cli.ui import (
     Ui,
     amount,
     in_front,
+    scanning_words,
     state_label,
     transfer_words,
     write_line,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from torrent_onion.engine.statistics import TorrentStatistics
 
 _LABEL_WIDTH = 8
+_SCANNING = "Looking"
 _BAR_WIDTH = 10
 _GAPS = 3
 _NARROWEST = 60
@@ -85,8 +87,13 @@ class TerminalUi(Ui):
         else:
             self._show("Tor", _Row(f"{percent}% {phase}", percent, ALL))
 
+    def scanning(self, folder: str, files: int, part: Part | None = None) -> None:
+        """A row, until hashing begins."""
+        self._show(_SCANNING, _Row(scanning_words(folder, files)), part)
+
     def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """A row with a bar, and a line when all is done."""
+        self._rows.pop((_index(part), _SCANNING), None)
         if done >= total:
             self._finish("Hashing", f"{in_front(part)}Hashed {text.size(total)}.", part)
         else:

@@ -96,6 +96,10 @@ class Ui(ABC):
         self.note(words)
 
     @abstractmethod
+    def scanning(self, folder: str, files: int, part: Part | None = None) -> None:
+        """So many files have been found in a large folder, whose name is safe to print."""
+
+    @abstractmethod
     def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """So many bytes have been hashed, to share or to verify them."""
 
@@ -167,6 +171,11 @@ class JsonUi(Ui):
         """An event."""
         del words
         self._going_on("guard", dict(fields), now=True)
+
+    def scanning(self, folder: str, files: int, part: Part | None = None) -> None:
+        """At most one event a second."""
+        del folder
+        self._going_on("scanning", {**_fields(part), "files": files}, about=_about(part))
 
     def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """At most one event a second, and one when all is done."""
@@ -270,6 +279,10 @@ class PlainUi(Ui):
         label = "Tor" if percent is None else f"Tor {percent}%"
         self._going_on("tor", f"{label}: {text.printable(phase)}", now=percent in {None, ALL})
 
+    def scanning(self, folder: str, files: int, part: Part | None = None) -> None:
+        """A line every few seconds."""
+        self._going_on(f"{_about(part)}scanning", f"Looking: {scanning_words(folder, files)}")
+
     def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """A line every few seconds, and one when all is done."""
         name = in_front(part)
@@ -319,6 +332,11 @@ class PlainUi(Ui):
         if line != before and (now or at - last >= PLAIN_INTERVAL):
             self._last[kind] = (line, at)
             self.note(line)
+
+
+def scanning_words(folder: str, files: int) -> str:
+    """``12,345 files in photos``."""
+    return f"{files:,} files in {folder}"
 
 
 def amount(done: int, total: int) -> str:

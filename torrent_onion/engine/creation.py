@@ -1,9 +1,11 @@
 """Make a torrent from files on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+
+import trio
 
 from torrent_onion.core.merkle import HASH_LENGTH, root_of_piece_layer
 from torrent_onion.core.metainfo import FileEntry, Metainfo, TorrentFormat, make_layout
@@ -14,7 +16,7 @@ from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.hashing import PieceHasher, hash_all_pieces
 from torrent_onion.engine.piece_files import PieceFiles
 from torrent_onion.engine.placement import Placement
-from torrent_onion.engine.scan import scan
+from torrent_onion.engine.scan import nobody_waits, scan
 from torrent_onion.errors import PathError
 
 
@@ -43,6 +45,7 @@ async def create_torrent(
     include_hidden: bool = False,
     exclude: Sequence[str] = (),
     threads: DiskThreads | None = None,
+    scanned: Callable[[int], None] = nobody_waits,
     progress: Progress = no_progress,
 ) -> Creation:
     """Hash a file or a folder.
@@ -58,31 +61,34 @@ async def create_torrent(
         include_hidden: Take hidden files and the droppings of desktops too.
         exclude: Patterns of what is not shared (see ``core.path_patterns``).
         threads: Where to hash; None makes a pool.
+        scanned: Called with the number of files found so far, before any is hashed.
         progress: Called with bytes hashed and bytes in all.
 
     Raises:
         PathError: There is nothing that can be shared, or it changed while it was read.
         StorageError: It cannot be read.
 
-    Cancelling waits for the pieces that are being hashed.
+    Cancelling ends a scan at once, and waits for the pieces that are being hashed.
     """
     threads = threads or DiskThreads()
     path = await threads.run(path.resolve)
     look = partial(scan, path, include_hidden=include_hidden, exclude=exclude)
-    found = await threads.run(look)
+    found = await threads.run(partial(look, scanned=partial(_report, scanned)))
     piece_length = piece_length or choose_piece_length(
         [file.length for file in found.files], torrent_format
     )
     is_single_file = await threads.run(path.is_file)
-    entries = plan_files(path.name, found.files, piece_length, torrent_format)
-    layout = make_layout(entries, piece_length, torrent_format)
+    plan = partial(plan_files, path.name, found.files, piece_length, torrent_format)
+    entries = await threads.run(plan)  # seconds, where there are 100,000 files
+    layout = await threads.run(partial(make_layout, entries, piece_length, torrent_format))
     files = PieceFiles(layout, _placement(path, entries, is_single_file))
     hasher = PieceHasher(files, layout, entries, torrent_format)
     try:
         hashes = await hash_all_pieces(hasher, layout, threads, progress)
     finally:
         files.handles.close()
-    if (await threads.run(look)).files != found.files:
+    again = partial(look, scanned=partial(_report, nobody_waits))
+    if (await threads.run(again)).files != found.files:
         raise PathError(f"{path} changed while it was read. Wait until it is still, and try again.")
     layers: dict[bytes, bytes] = {}
     if torrent_format is not TorrentFormat.V1:
@@ -104,6 +110,12 @@ async def create_torrent(
         comment=comment,
     )
     return Creation(metainfo, found.left_out)
+
+
+def _report(scanned: Callable[[int], None], files: int) -> None:
+    """In the thread of a scan: tell the event loop, and end the scan if it is cancelled."""
+    trio.from_thread.run_sync(scanned, files)
+    trio.from_thread.check_cancelled()
 
 
 def _placement(path: Path, entries: Sequence[FileEntry], is_single_file: bool) -> Placement:  # noqa: FBT001 - a fact, not an option

@@ -6,14 +6,18 @@ rarely meant, and they say things about whoever shares them. Symbolic links are 
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from torrent_onion.core.metainfo_build import FileToShare
 from torrent_onion.core.path_patterns import fits
 from torrent_onion.engine.disk_errors import disk_errors, storage_error
 from torrent_onion.errors import PathError
+
+REPORT_EVERY: Final = 256
+"""Files and folders between two reports: some milliseconds, a second on a slow disk."""
 
 _DROPPINGS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "__macosx"})
 _DROPPING_SUFFIXES = ("~", ".swp", ".swo", ".bak")
@@ -32,7 +36,17 @@ class Scan:
     left_out: tuple[str, ...]
 
 
-def scan(path: Path, *, include_hidden: bool = False, exclude: Sequence[str] = ()) -> Scan:
+def nobody_waits(_files: int) -> None:
+    """For those who do not look."""
+
+
+def scan(
+    path: Path,
+    *,
+    include_hidden: bool = False,
+    exclude: Sequence[str] = (),
+    scanned: Callable[[int], None] = nobody_waits,
+) -> Scan:
     """List the files at ``path``, a folder or one file. Blocks: call it in a thread.
 
     Args:
@@ -40,6 +54,8 @@ def scan(path: Path, *, include_hidden: bool = False, exclude: Sequence[str] = (
         include_hidden: Take hidden files and the droppings of desktops too.
         exclude: Patterns of what is not shared, nor named as left out: it was asked for
             (see ``core.path_patterns``).
+        scanned: Called with the number of files found so far, now and then, in the same thread.
+            What it raises ends the scan.
 
     Raises:
         PathError: There is nothing to share at the path.
@@ -51,7 +67,7 @@ def scan(path: Path, *, include_hidden: bool = False, exclude: Sequence[str] = (
         return Scan((FileToShare((_text(path.name),), status.st_size),), ())
     if not stat.S_ISDIR(status.st_mode):
         raise PathError(f"{path} is neither a file nor a folder. Only those can be shared.")
-    walk = _Walk(include_hidden, exclude)
+    walk = _Walk(include_hidden, exclude, scanned)
     walk.folder(path, ())
     if not walk.files:
         raise PathError(_nothing_in(path, walk, include_hidden=include_hidden))
@@ -67,15 +83,23 @@ def _nothing_in(path: Path, walk: "_Walk", *, include_hidden: bool) -> str:
 
 
 class _Walk:
-    def __init__(self, include_hidden: bool, exclude: Sequence[str]) -> None:  # noqa: FBT001 - private, named by its caller
+    def __init__(
+        self,
+        include_hidden: bool,  # noqa: FBT001 - private, named by its caller
+        exclude: Sequence[str],
+        scanned: Callable[[int], None],
+    ) -> None:
         self._include_hidden = include_hidden
         self._exclude = exclude
+        self._scanned = scanned
+        self._seen = 0
         self.has_excluded = False
         self.files: list[FileToShare] = []
         self.left_out: list[str] = []
 
     def folder(self, path: Path, above: tuple[str, ...]) -> None:
         for entry in _sorted_entries(path):
+            self._count()
             inside = (*above, _text(entry.name))
             if self._exclude and fits(inside, self._exclude):
                 self.has_excluded = True
@@ -87,6 +111,11 @@ class _Walk:
                 self.folder(Path(entry.path), inside)
             else:
                 self.files.append(FileToShare(inside, _size(entry)))
+
+    def _count(self) -> None:
+        self._seen += 1
+        if self._seen % REPORT_EVERY == 0:
+            self._scanned(len(self.files))
 
     def _reason_to_leave_out(self, entry: os.DirEntry[str]) -> str | None:
         if entry.is_symlink():
