@@ -228,11 +228,24 @@ class _StrictEncoder(BencodeEncoder):  # type: ignore[misc]  # bencodepy has no 
             if type(key) is not bytes:
                 raise TypeError(f"a key must be bytes, not {key!r}")
             value = items[key]
-            if type(value) is bytes:  # most of a torrent of many files; a call for each is slow
+            kind = type(value)
+            if kind is bytes:  # as most of a torrent of many files; a call for each is slow
                 parts.append(b"%d:%b%d:%b" % (len(key), key, len(value), value))
+            elif kind is int:
+                parts.append(b"%d:%bi%de" % (len(key), key, value))
             else:
                 parts.append(b"%d:%b" % (len(key), key))
-                self.encode_func[type(value)](value, parts)
+                self.encode_func[kind](value, parts)
+        parts.append(_END)
+
+    def encode_list(self, items: Sequence[Any], parts: Any) -> None:
+        parts.append(b"l")
+        for value in items:
+            kind = type(value)
+            if kind is bytes:
+                parts.append(b"%d:%b" % (len(value), value))
+            else:
+                self.encode_func[kind](value, parts)
         parts.append(_END)
 
 
