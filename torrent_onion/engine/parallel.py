@@ -1,5 +1,6 @@
 """Spread numbered work over the disk threads, with progress."""
 
+import mmap
 import os
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +35,9 @@ async def for_each_batch(
     starts = iter(range(0, count, batch))
 
     async def worker() -> None:
-        buffer = memoryview(bytearray(CHUNK))
+        # It begins at a page, where the kernel copies to faster than 16 bytes behind one, which is
+        # where large things from the heap lie.
+        buffer = memoryview(mmap.mmap(-1, CHUNK))
         for start in starts:
             part = range(start, min(start + batch, count))
             done(part, await threads.run(partial(work, part, buffer)))
