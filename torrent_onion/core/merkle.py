@@ -239,6 +239,8 @@ def _height_over(count: int) -> int:
 
 
 def _layer_above(hashes: bytes, layer: int) -> bytes:
+    if len(hashes) == _PAIR_LENGTH:  # the top of every tree
+        return sha256(hashes).digest()
     if len(hashes) % _PAIR_LENGTH:
         hashes += pad_hash(layer)
     return b"".join(

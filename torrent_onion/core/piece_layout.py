@@ -144,15 +144,15 @@ class PieceLayout:
 
     def _spans(self, position: int, length: int) -> list[FileSpan]:
         place = bisect_right(self._filled_starts, position) - 1
+        offset = position - self._filled_starts[place]
         spans = []
         while length:
             file = self._filled[place]
-            offset = position - self._filled_starts[place]
             count = min(length, self._lengths[file] - offset)
             spans.append(FileSpan(file, offset, count))
-            position += count
             length -= count
             place += 1
+            offset = 0
         return spans
 
     def pieces_of_file(self, file: int) -> range:

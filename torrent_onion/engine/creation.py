@@ -14,7 +14,6 @@ from torrent_onion.core.piece_layout import PieceLayout
 from torrent_onion.engine.checking import Progress, no_progress
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.hashing import PieceHasher, hash_all_pieces
-from torrent_onion.engine.piece_files import PieceFiles
 from torrent_onion.engine.placement import Placement
 from torrent_onion.engine.scan import nobody_waits, scan
 from torrent_onion.errors import PathError
@@ -81,12 +80,9 @@ async def create_torrent(
     plan = partial(plan_files, path.name, found.files, piece_length, torrent_format)
     entries = await threads.run(plan)  # seconds, where there are 100,000 files
     layout = await threads.run(partial(make_layout, entries, piece_length, torrent_format))
-    files = PieceFiles(layout, _placement(path, entries, is_single_file))
-    hasher = PieceHasher(files, layout, entries, torrent_format)
-    try:
-        hashes = await hash_all_pieces(hasher, layout, threads, progress)
-    finally:
-        files.handles.close()
+    placement = _placement(path, entries, is_single_file)
+    hasher = PieceHasher(placement, layout, entries, torrent_format)
+    hashes = await hash_all_pieces(hasher, layout, threads, progress)
     again = partial(look, scanned=partial(_report, nobody_waits))
     if (await threads.run(again)).files != found.files:
         raise PathError(f"{path} changed while it was read. Wait until it is still, and try again.")

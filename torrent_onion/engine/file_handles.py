@@ -7,7 +7,7 @@ that nothing outside the root can be read or written, whatever was planted there
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -141,7 +141,11 @@ class FileHandles:
             raise FileNotFoundError(f"file {index} of the torrent is not kept on disk")
         writable = self._read_only is not None and index not in self._read_only
         parts = name.parts[:-1]
-        parent = self._open_folder(parts, make=make) if writable else self._last_folder(parts)
+        parent = (
+            open_folder(self._disk, self._root, parts, make=make)
+            if writable
+            else self._last_folder(parts)
+        )
         try:
             flags = os.O_NOFOLLOW | os.O_CLOEXEC
             flags |= os.O_RDWR if writable else os.O_RDONLY
@@ -155,7 +159,7 @@ class FileHandles:
         with self._lock:
             if self._folder is not None and self._folder[0] == parts:
                 return self._disk.open_again(self._folder[1])
-        folder = self._open_folder(parts, make=False)
+        folder = open_folder(self._disk, self._root, parts)
         with self._lock:
             self._forget_folder()
             self._folder = parts, self._disk.open_again(folder)
@@ -166,21 +170,34 @@ class FileHandles:
             self._disk.close(self._folder[1])
             self._folder = None
 
-    def _open_folder(self, parts: tuple[str, ...], *, make: bool) -> int:
-        folder = self._disk.open(self._root, FOLDER)
-        try:
-            for part in parts:
-                folder = self._step_into(folder, part, make=make)
-        except BaseException:
-            self._disk.close(folder)
-            raise
-        return folder
 
-    def _step_into(self, parent: int, part: str, *, make: bool) -> int:
-        """Go one folder down and close the upper one."""
-        if make:
-            with suppress(FileExistsError):
-                self._disk.make_folder(part, folder=parent)
-        child = self._disk.open(part, _OWN_FOLDER, folder=parent)
-        self._disk.close(parent)
-        return child
+def open_folder(disk: Disk, root: Path, parts: Iterable[str], *, make: bool = False) -> int:
+    """Open a folder below the root; no component below the root may be a symbolic link.
+
+    Args:
+        disk: The operating system.
+        root: Where to begin.
+        parts: Its name below the root, component by component.
+        make: Make what is not there.
+
+    Raises:
+        OSError: A part is missing, or is no folder; nothing is left open.
+    """
+    folder = disk.open(root, FOLDER)
+    try:
+        for part in parts:
+            folder = _step_into(disk, folder, part, make=make)
+    except BaseException:
+        disk.close(folder)
+        raise
+    return folder
+
+
+def _step_into(disk: Disk, parent: int, part: str, *, make: bool) -> int:
+    """Go one folder down and close the upper one."""
+    if make:
+        with suppress(FileExistsError):
+            disk.make_folder(part, folder=parent)
+    child = disk.open(part, _OWN_FOLDER, folder=parent)
+    disk.close(parent)
+    return child

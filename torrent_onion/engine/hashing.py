@@ -1,15 +1,16 @@
 """Hash content for a new torrent, on all cores, in one pass over the disk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torrent_onion.core.merkle import piece_root
-from torrent_onion.core.metainfo import FileEntry, TorrentFormat, data_length
-from torrent_onion.core.piece_layout import PieceLayout
+from torrent_onion.core.metainfo import FileEntry, TorrentFormat
+from torrent_onion.core.piece_layout import FileSpan, PieceLayout
 from torrent_onion.engine.checking import Progress
 from torrent_onion.engine.disk_threads import DiskThreads
 from torrent_onion.engine.parallel import for_each_batch
-from torrent_onion.engine.piece_files import PieceFiles
+from torrent_onion.engine.placement import Placement
+from torrent_onion.engine.sequential_reader import SequentialReader
 from torrent_onion.engine.verification import PieceDigest
 
 _BATCH_BYTES = 16 << 20
@@ -23,10 +24,12 @@ class PieceHashes:
     Attributes:
         v1: 20 bytes a piece, SHA-1 (BEP 3); empty for a v2 torrent.
         v2: 32 bytes a piece, what its blocks hash to in the file's tree (BEP 52); empty for v1.
+        length: Bytes of files in them, padding not counted.
     """
 
     v1: bytes
     v2: bytes
+    length: int
 
 
 class PieceHasher:
@@ -34,14 +37,15 @@ class PieceHasher:
 
     def __init__(
         self,
-        files: PieceFiles,
+        placement: Placement,
         layout: PieceLayout,
         entries: Sequence[FileEntry],
         torrent_format: TorrentFormat,
     ) -> None:
-        self._files = files
+        self._placement = placement
         self._layout = layout
-        self._entries = entries
+        self._lengths = [entry.length for entry in entries]
+        self._is_pad = [entry.is_pad for entry in entries]
         self._want_v1 = torrent_format is not TorrentFormat.V2
         self._want_v2 = torrent_format is not TorrentFormat.V1
 
@@ -52,25 +56,34 @@ class PieceHasher:
             StorageError: A file cannot be read, or became shorter.
         """
         v1, v2 = bytearray(), bytearray()
-        for index in pieces:
-            # Pieces of v2 torrents are aligned to files: what follows the first file is padding.
-            spans = self._layout.piece_spans(index)
-            span = spans[0]
-            tree_length = span.length if self._want_v2 else 0
-            digest = PieceDigest(v1=self._want_v1, tree_length=tree_length)
-            digest.update_all(self._files.read_spans(spans, buffer))
-            v1 += digest.v1
-            if self._want_v2:
-                v2 += piece_root(
-                    digest.leaves,
-                    file_length=self._entries[span.file].length,
-                    piece_length=self._layout.piece_length,
-                )
-        return PieceHashes(bytes(v1), bytes(v2))
+        length = 0
+        with SequentialReader(self._placement, buffer) as reader:
+            for index in pieces:
+                spans = self._layout.piece_spans(index)
+                digest = self._hash_piece(spans[0], reader.parts(spans))
+                v1 += digest.v1
+                if self._want_v2:
+                    v2 += piece_root(
+                        digest.leaves,
+                        file_length=self._lengths[spans[0].file],
+                        piece_length=self._layout.piece_length,
+                    )
+                for span in spans:
+                    length += 0 if self._is_pad[span.file] else span.length
+        return PieceHashes(bytes(v1), bytes(v2), length)
 
-    def data_length(self, pieces: range) -> int:
-        """Bytes of files in some pieces."""
-        return sum(data_length(self._entries, self._layout, index) for index in pieces)
+    def _hash_piece(self, first: FileSpan, parts: Iterator[memoryview]) -> PieceDigest:
+        # Pieces of v2 torrents are aligned to files: what follows the first file is padding.
+        tree_length = first.length if self._want_v2 else 0
+        digest = PieceDigest(v1=self._want_v1, tree_length=tree_length)
+        digest.update_all(parts)
+        return digest
+
+    @property
+    def total_length(self) -> int:
+        """Bytes of all files, padding not counted."""
+        pairs = zip(self._lengths, self._is_pad, strict=True)
+        return sum(length for length, is_pad in pairs if not is_pad)
 
 
 async def hash_all_pieces(
@@ -84,18 +97,20 @@ async def hash_all_pieces(
     Cancelling waits for the pieces that are being hashed.
     """
     parts: dict[int, PieceHashes] = {}
-    total = hasher.data_length(range(layout.num_pieces))
+    total = hasher.total_length
     hashed = 0
 
     def done(pieces: range, hashes: PieceHashes) -> None:
         nonlocal hashed
         parts[pieces.start] = hashes
-        hashed += hasher.data_length(pieces)
+        hashed += hashes.length
         progress(hashed, total)
 
     batch = max(1, _BATCH_BYTES // layout.piece_length)
     await for_each_batch(threads, layout.num_pieces, batch, hasher.hash, done)
     in_order = [parts[start] for start in sorted(parts)]
     return PieceHashes(
-        b"".join(part.v1 for part in in_order), b"".join(part.v2 for part in in_order)
+        b"".join(part.v1 for part in in_order),
+        b"".join(part.v2 for part in in_order),
+        hashed,
     )

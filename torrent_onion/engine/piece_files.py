@@ -4,7 +4,7 @@ Everything here blocks and is called in threads. Padding (a file without a name)
 is never written.
 """
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 
 from torrent_onion.core.piece_layout import FileSpan, PieceLayout
 from torrent_onion.engine.disk import DISK, Disk, write_all
@@ -13,7 +13,7 @@ from torrent_onion.engine.file_handles import FileHandles
 from torrent_onion.engine.placement import Placement
 from torrent_onion.errors import StorageError
 
-_ZEROS = memoryview(bytes(1 << 20))
+ZEROS = memoryview(bytes(1 << 20))
 """Padding, a part at a time; never written to, so the kernel gives one page of memory for all."""
 
 
@@ -78,13 +78,9 @@ class PieceFiles:
         Raises:
             DataMissingError, StorageError: As ``read``.
         """
-        yield from self.read_spans(self._layout.piece_spans(index), buffer)
-
-    def read_spans(self, spans: Iterable[FileSpan], buffer: memoryview) -> Iterator[memoryview]:
-        """The same for parts of files, one after another."""
-        for file, offset, length in spans:
+        for file, offset, length in self._layout.piece_spans(index):
             is_virtual = self._is_virtual[file]
-            source = _ZEROS if is_virtual else buffer
+            source = ZEROS if is_virtual else buffer
             for begin in range(0, length, len(source)):
                 part = source[: length - begin]
                 if not is_virtual:
