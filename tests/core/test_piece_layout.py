@@ -40,6 +40,17 @@ def test_agrees_with_counting_bytes(piece_length: int, lengths: list[int], align
 
 
 @given(piece_lengths, file_lengths, st.booleans(), st.data())
+def test_pieces_that_follow_one_another(
+    piece_length: int, lengths: list[int], aligned: bool, data: st.DataObject
+) -> None:
+    layout = PieceLayout(piece_length, lengths, aligned=aligned)
+    stop = data.draw(st.integers(0, layout.num_pieces))
+    pieces = range(data.draw(st.integers(0, stop)), stop)
+    in_turn = list(layout.spans_of_pieces(pieces))
+    assert in_turn == [layout.piece_spans(index) for index in pieces]
+
+
+@given(piece_lengths, file_lengths, st.booleans(), st.data())
 def test_part_of_a_piece(
     piece_length: int, lengths: list[int], aligned: bool, data: st.DataObject
 ) -> None:

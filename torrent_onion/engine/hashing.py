@@ -58,8 +58,7 @@ class PieceHasher:
         v1, v2 = bytearray(), bytearray()
         length = 0
         with SequentialReader(self._placement, buffer) as reader:
-            for index in pieces:
-                spans = self._layout.piece_spans(index)
+            for spans in self._layout.spans_of_pieces(pieces):
                 digest = self._hash_piece(spans[0], reader.parts(spans))
                 v1 += digest.v1
                 if self._want_v2:

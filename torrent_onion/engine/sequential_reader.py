@@ -89,9 +89,9 @@ class SequentialReader:
         self._close_file()
         name = self._placement.names[file]
         assert name is not None  # noqa: S101 - for the type checker: padding is not opened
-        *folder, last = name.parts
-        self._enter(tuple(folder))
-        self._file_fd = self._disk.open(last, _FLAGS, folder=self._folder_fd)
+        parts = name.parts
+        self._enter(parts[:-1])
+        self._file_fd = self._disk.open(parts[-1], _FLAGS, folder=self._folder_fd)
         self._file = file
         return self._file_fd
 
