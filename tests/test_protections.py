@@ -355,6 +355,13 @@ CASES: tuple[Case, ...] = (
         "tests/engine/test_links_and_runs.py",
     ),
     Case(
+        "What is shared by mistake: links put there while it is hashed",
+        "torrent_onion/engine/sequential_reader.py",
+        "_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC",
+        "_FLAGS = os.O_RDONLY | os.O_CLOEXEC",
+        "tests/engine/test_sequential_reader.py",
+    ),
+    Case(
         "What is shared by mistake: links",
         "torrent_onion/engine/scan.py",
         '        if entry.is_symlink():\n            return "symbolic link"\n'
