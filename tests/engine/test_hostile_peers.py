@@ -26,7 +26,8 @@ from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.transport import PeerListener
 from torrent_onion.policy.mind_changes import CHANGES_BURST, CHANGES_PER_SECOND
-from torrent_onion.policy.piece_picker import PiecePicker, Received
+from torrent_onion.policy.picker_results import Received
+from torrent_onion.policy.piece_picker import PiecePicker
 from torrent_onion.policy.upload_slots import UploadSlots
 from torrent_onion.protocol import messages
 from torrent_onion.protocol.extensions import (

@@ -15,6 +15,8 @@ from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
 from torrent_onion.core.metainfo import Metainfo
 from torrent_onion.engine.creation import create_torrent
+from torrent_onion.engine.disk import Disk
+from torrent_onion.engine.downloads import SPARE_SECONDS
 from torrent_onion.engine.resume import RESUME_SUFFIX, UNKNOWN_STAMP, Resume, save_resume
 from torrent_onion.engine.session import Session, open_session
 from torrent_onion.engine.statistics import TorrentState
@@ -298,3 +300,57 @@ async def test_a_file_that_vanishes_while_it_is_shared_ends_its_torrent_only(
         assert session.torrents[0].state is TorrentState.FAILED
         assert "second.bin" in str(session.torrents[0].statistics().error)
         assert kept.state is TorrentState.SEEDING
+
+
+class NotingDisk(Disk):
+    """Keeps the memory that pieces were written from."""
+
+    def __init__(self) -> None:
+        self.sources: list[object] = []
+
+    def write(self, descriptor: int, data: memoryview, offset: int) -> int:
+        if len(data) == PIECE:
+            self.sources.append(data.obj)
+        return super().write(descriptor, data, offset)
+
+
+async def test_pieces_use_memory_again_and_none_is_kept_at_the_end(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    content = tmp_path / "seed" / "file.bin"
+    content.parent.mkdir()
+    content.write_bytes(random.Random(4).randbytes(100 * PIECE))
+    disk = NotingDisk()
+    async with seeding(network, content) as (metainfo, address, _):
+        spec = TorrentSpec(metainfo, tmp_path / "get", peers=(address,))
+        async with open_session(dial=network.dial, disk=disk) as session:
+            torrent = session.add(spec)
+            await torrent.wait_complete()
+            buffers = torrent.downloads.picker.buffers
+            assert all(buffers.take(PIECE) is not source for source in disk.sources)
+    assert (tmp_path / "get" / "file.bin").read_bytes() == content.read_bytes()
+    assert len(disk.sources) == 100
+    assert len({id(source) for source in disk.sources}) < 50
+
+
+async def test_memory_for_pieces_is_let_go_of_when_nothing_comes(
+    network: MemoryNetwork, tmp_path: Path
+) -> None:
+    content = tmp_path / "seed" / "file.bin"
+    content.parent.mkdir()
+    content.write_bytes(random.Random(5).randbytes(100 * PIECE))
+    async with (
+        seeding(network, content) as (metainfo, address, _),
+        open_session(dial=network.dial) as session,
+    ):
+        torrent = session.add(TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
+        await until(lambda: torrent.statistics().done >= 5 * PIECE)
+        downloads, last = torrent.downloads, torrent.traffic.last_block
+        assert last is not None
+        assert not downloads.is_done
+        downloads.reuse(buffer := bytearray(PIECE))
+        downloads.tick(last + 1)
+        assert downloads.picker.buffers.take(PIECE) is buffer
+        downloads.reuse(buffer)
+        downloads.tick(last + SPARE_SECONDS + 1)
+        assert downloads.picker.buffers.take(PIECE) is not buffer

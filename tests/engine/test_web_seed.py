@@ -22,8 +22,9 @@ from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.http_client import HttpClient
 from torrent_onion.engine.source_statistics import WebSeedStatistics
 from torrent_onion.engine.web_seeds import MAX_WEB_SEEDS, WebSeeds
+from torrent_onion.policy.picker_results import UnaskedBlock
 from torrent_onion.policy.piece_download import PeerKey
-from torrent_onion.policy.piece_picker import PiecePicker, UnaskedBlock
+from torrent_onion.policy.piece_picker import PiecePicker
 
 Autojump = trio.testing.MockClock
 

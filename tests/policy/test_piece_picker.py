@@ -11,8 +11,9 @@ from torrent_onion.core.piece_layout import BLOCK_SIZE, Block, PieceLayout
 from torrent_onion.policy import piece_board
 from torrent_onion.policy.endgame import MAX_COPIES
 from torrent_onion.policy.picker_peer import MAX_LATE
+from torrent_onion.policy.picker_results import Received, UnaskedBlock
 from torrent_onion.policy.piece_board import PieceState
-from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
+from torrent_onion.policy.piece_picker import PiecePicker
 
 Bits = Callable[..., Bitfield]
 Content = Callable[[Block], memoryview]

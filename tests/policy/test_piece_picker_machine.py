@@ -20,9 +20,10 @@ from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block, PieceLayout
 from torrent_onion.policy import piece_board
 from torrent_onion.policy.endgame import MAX_COPIES
+from torrent_onion.policy.picker_results import UnaskedBlock
 from torrent_onion.policy.piece_board import PieceState
 from torrent_onion.policy.piece_download import BlockState, PieceDownload, Shelf
-from torrent_onion.policy.piece_picker import PiecePicker, UnaskedBlock
+from torrent_onion.policy.piece_picker import PiecePicker
 
 NUM_PIECES = 8
 PIECE_LENGTH = 2 * BLOCK_SIZE + 5
@@ -274,7 +275,9 @@ class PickerMachine(RuleBasedStateMachine):
             != content(download.block(number))
         ]
         if not bad:
+            buffer = download.buffer
             assert self.picker.piece_verified(index) <= self.liars
+            self.picker.buffers.give_back(buffer)
             self.have.add(index)
         elif knows_blocks:
             suspects = self.picker.piece_failed(index, bad)

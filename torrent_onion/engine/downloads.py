@@ -18,12 +18,16 @@ from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.piece_priorities import PiecePriorities
 from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.picker_peer import BlockKey
+from torrent_onion.policy.picker_results import Received, UnaskedBlock
 from torrent_onion.policy.piece_download import PeerKey
-from torrent_onion.policy.piece_picker import PiecePicker, Received, UnaskedBlock
+from torrent_onion.policy.piece_picker import PiecePicker
 from torrent_onion.protocol import messages
 
 if TYPE_CHECKING:
     from torrent_onion.engine.torrent import Torrent
+
+SPARE_SECONDS = 5.0
+"""No block for so long: memory for pieces is not kept, for there may be hundreds of torrents."""
 
 
 class Downloads:
@@ -238,6 +242,19 @@ class Downloads:
         for peer in list(self._torrent.peers.values()):
             if not picker.is_interesting(peer.key):
                 self.ask(peer, now)
+
+    def reuse(self, buffer: bytearray) -> None:
+        """Give a piece's memory to another: it is written, and no thread has it any more."""
+        if self.is_done:
+            self.picker.buffers.clear()
+        else:
+            self.picker.buffers.give_back(buffer)
+
+    def tick(self, now: float) -> None:
+        """Let go of memory that no piece has needed for a while."""
+        last = self._torrent.traffic.last_block
+        if self._picker is not None and (last is None or now - last > SPARE_SECONDS):
+            self._picker.buffers.clear()
 
     def ask_everybody(self) -> None:
         """Something may be asked for again: see who can give it."""

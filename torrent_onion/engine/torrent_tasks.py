@@ -135,12 +135,13 @@ class TorrentTasks:
                 nursery.start_soon(self._commit, download)
 
     async def _commit(self, download: PieceDownload) -> None:
-        torrent = self._torrent
+        torrent, buffer = self._torrent, download.buffer
         self._commits += 1
         try:
-            if await torrent.open_storage.commit_piece(download.index, download.buffer):
+            if await torrent.open_storage.commit_piece(download.index, buffer):
                 await self._copy_to_others(download)
                 torrent.downloads.piece_verified(download.index, trio.current_time())
+                torrent.downloads.reuse(buffer)
             else:
                 torrent.culprits.piece_failed(download, trio.current_time())
         except StorageError as error:
@@ -174,6 +175,7 @@ class TorrentTasks:
             await trio.sleep(TICK_SECONDS)
             now = trio.current_time()
             torrent.metadata.drop_stalled(now)
+            torrent.downloads.tick(now)
             torrent.culprits.tick(now)
             torrent.exchange.tell(now)
             torrent.clearnet_exchange.tell(now)

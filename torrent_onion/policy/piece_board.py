@@ -18,7 +18,8 @@ Buffers are bounded by the number of pieces PARTIAL or CHECKING: ``MAX_BUFFERED`
 ``MIN_PARTIAL`` where that is more. That is 64 pieces of 1 MiB, 16 of 4 MiB, 4 of 16 MiB. The last
 quarter is for fast peers that cannot help with any piece begun: else slow peers, each at a piece
 that nobody else has, could bring the download to a stop. What is left behind half done, and sent by
-nobody, makes room when room is needed.
+nobody, makes room when room is needed. Memory that verified pieces leave
+is used again, and counts no more than the buffers have been at once.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from torrent_onion.policy import piece_sets
+from torrent_onion.policy.piece_buffers import PieceBuffers
 from torrent_onion.policy.piece_download import PieceDownload, Shelf
 from torrent_onion.policy.piece_sets import PieceNumbers
 
@@ -73,6 +75,7 @@ class PieceBoard:
         open: Pieces in state OPEN.
         downloads: Pieces in state PARTIAL or CHECKING, in the order in which they were begun.
         availability: How many peers have a piece.
+        buffers: Memory that pieces leave for others.
         num_have: Number of pieces in state HAVE.
         num_wanted_missing: Number of pieces that are wanted and missing.
     """
@@ -93,6 +96,7 @@ class PieceBoard:
         self.priorities.assign(self.all, NORMAL_PRIORITY)
         self.num_have = have.count
         self.num_wanted_missing = layout.num_pieces - have.count
+        self.buffers: Final = PieceBuffers(layout.piece_length)
         self._shelves: dict[Shelf, PieceSet] = {Shelf.ABANDONED: 0, Shelf.SHARED: 0}
         self._max_partial = max(MIN_PARTIAL, MAX_BUFFERED // layout.piece_length)
         self._soft_partial = self._max_partial * 3 // 4
@@ -188,7 +192,7 @@ class PieceBoard:
         self.num_wanted_missing = self.useful.bit_count()
 
     def _begin(self, index: int) -> PieceDownload:
-        download = PieceDownload(index, self._layout.piece_size(index))
+        download = PieceDownload(index, self._layout.piece_size(index), self.buffers.take)
         self.downloads[index] = download
         self.open ^= 1 << index
         return download

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 PeerKey = int
 """The engine's number for one connection."""
@@ -58,6 +58,7 @@ class PieceDownload:
     Args:
         index: The piece.
         size: Its length in bytes.
+        new_buffer: Gives a buffer of a length, whatever is in it.
 
     Attributes:
         buffer: The piece's bytes; empty until a block is received.
@@ -70,6 +71,7 @@ class PieceDownload:
 
     __slots__ = (
         "_askers",
+        "_new_buffer",
         "_next",
         "_not_received",
         "_returned",
@@ -86,7 +88,10 @@ class PieceDownload:
         "taker",
     )
 
-    def __init__(self, index: int, size: int) -> None:
+    def __init__(
+        self, index: int, size: int, new_buffer: Callable[[int], bytearray] = bytearray
+    ) -> None:
+        self._new_buffer = new_buffer
         self.index: Final = index
         self.size: Final = size
         self.num_blocks: Final = -(-size // BLOCK_SIZE)
@@ -224,7 +229,7 @@ class PieceDownload:
         view = self._view
         if view is None:
             # Through a memoryview: assigning to a part of a bytearray would copy twice.
-            self.buffer = bytearray(self.size)
+            self.buffer = self._new_buffer(self.size)
             view = self._view = memoryview(self.buffer)
         view[begin : begin + len(data)] = data
         if self._states[number] == _MISSING:

@@ -20,16 +20,15 @@ are bounded by the board.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
-from torrent_onion.errors import ProtocolError
 from torrent_onion.policy import piece_sets
 from torrent_onion.policy.bad_data import BadData
 from torrent_onion.policy.endgame import Endgame
 from torrent_onion.policy.interest import Interest
 from torrent_onion.policy.picker_peer import BlockKey, PickerPeer
+from torrent_onion.policy.picker_results import PickerStatistics, Received, UnaskedBlock
 from torrent_onion.policy.piece_board import MAX_PRIORITY, PieceBoard, PieceState
 from torrent_onion.policy.piece_download import PeerKey, PieceDownload
 
@@ -49,40 +48,8 @@ _IDLE_BLOCKS: Final = 4
 helps with what is stuck, and wastes little if nothing is."""
 
 
-class UnaskedBlock(ProtocolError):
-    """The peer sent a block that it was never asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What a block brought about.
-
-    Args:
-        duplicate: It was of no use and is thrown away.
-        cancel: Other peers that were asked for it: send them a cancel.
-        complete: The piece that it completed: hash and write it, then tell the picker.
-    """
-
-    duplicate: bool = False
-    cancel: tuple[PeerKey, ...] = ()
-    complete: PieceDownload | None = None
-
-
 _PROGRESS: Final = Received()
 _WASTED: Final = Received(duplicate=True)
-
-
-@dataclass(frozen=True, slots=True)
-class PickerStatistics:
-    """The picker at one moment; ``buffered`` is in bytes."""
-
-    have: int
-    wanted_missing: int
-    partial: int
-    checking: int
-    buffered: int
-    requested: int
-    endgame: bool
 
 
 class PiecePicker:
@@ -93,12 +60,16 @@ class PiecePicker:
         have: The pieces that are here; copied.
         rng: Where ties are broken.
         sequential: Begin pieces in order; can be changed at any time.
+
+    Attributes:
+        buffers: Where the memory of verified pieces may be given back.
     """
 
     def __init__(
         self, layout: PieceLayout, have: Bitfield, *, rng: Random, sequential: bool = False
     ) -> None:
         self._board = PieceBoard(layout, have, rng=rng, sequential=sequential)
+        self.buffers: Final = self._board.buffers
         self._peers: dict[PeerKey, PickerPeer] = {}
         self._interest = Interest(rng)
         self._bad_data = BadData()
