@@ -13,7 +13,7 @@ from torrent_onion.engine.answers import MAX_BATCH, Answers
 from torrent_onion.engine.bandwidth import RateLimit
 from torrent_onion.engine.read_cache import WINDOW, ReadCache, Window
 from torrent_onion.protocol.handshake import Handshake
-from torrent_onion.protocol.messages import Piece
+from torrent_onion.protocol.messages import Have, Piece
 from torrent_onion.protocol.peer_wire import PeerWire
 
 PIECE = 2 * WINDOW
@@ -63,6 +63,9 @@ class Served:
 
     def ask(self, *blocks: Block) -> None:
         self.answers.blocks.update(dict.fromkeys(blocks))
+
+    def say_have(self) -> None:
+        self._ours.send(Have(0))
 
     async def send(self) -> list[Block]:
         """What one send brings the peer."""
@@ -164,6 +167,23 @@ async def test_limits_hold_and_a_cancel_counts_while_they_do(
     began = trio.current_time()
     await served.send_all()
     assert trio.current_time() - began == pytest.approx(20, abs=2.1)
+
+
+async def test_nothing_that_is_ready_waits_for_the_limit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Else a slow limit would hold back all else we say, keep-alives too."""
+    served = Served(RateLimit(BLOCK_SIZE / 2))
+    asked = run(0, 12)
+    served.ask(*asked)
+    for number, block in enumerate(asked):
+        assert await served.send() == [block]
+        assert trio.current_time() == pytest.approx(2 * number, abs=2.1)
+    served.ask(*run(1, 4))
+    began = trio.current_time()
+    served.say_have()
+    await served.answers.queue()
+    assert trio.current_time() == began
 
 
 async def test_small_requests_that_are_cancelled_pay_for_no_large_ones(

@@ -98,11 +98,12 @@ class Answers:
         while self.blocks and wire.bytes_queued < MAX_BATCH:
             block = next(iter(self.blocks))
             window = self._torrent.open_storage.cached(*block)
-            if window is None and wire.bytes_queued:  # send what is ready before the disk is read
-                return
+            limited = is_limited(self._torrent.upload_limits)
+            if wire.bytes_queued and (window is None or limited):
+                return  # what is ready is sent before we wait for the disk or for a limit
             if window is None:
                 window = await self._torrent.open_storage.read(*block)
-            if is_limited(self._torrent.upload_limits):
+            if limited:
                 await self._queue_paid(block, window)
             else:
                 self._queue_run(window, MAX_BATCH - wire.bytes_queued)
