@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
@@ -25,6 +26,7 @@ class Link:
         rate: Bytes a second, as a function of the time.
         trip: Seconds from a request to its block when the peer is idle, the same.
         nap: For so long at the start of every second we do not look at what has come.
+        room: Bytes that wait to be read at most; where they fill it the peer's side stands still.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Link:
         rate: Callable[[float], float],
         trip: Callable[[float], float],
         nap: float = 0.0,
+        room: float = inf,
     ) -> None:
         self.queue = queue
         self.now = 0.0
@@ -40,6 +43,7 @@ class Link:
         self._rate = rate
         self._trip = trip
         self._nap = nap
+        self._room = room
         self._busy_until = 0.0
         self._last_arrival = 0.0
         self._coming: list[tuple[float, Block]] = []
@@ -51,7 +55,12 @@ class Link:
         self._ask()
         while self._coming and (read := max(self._coming[0][0], self._next_read)) <= until:
             self.now = read
+            left = self._room
             while self._coming and self._coming[0][0] <= read:  # as much as one read brings
+                left -= BLOCK_SIZE
+                if left < 0:
+                    self._stood_still(read - self._coming[0][0] + 1e-6)
+                    break
                 arrived, block = heapq.heappop(self._coming)
                 self.queue.block_arrived(block, read)
                 self.arrivals.append(arrived)
@@ -59,6 +68,11 @@ class Link:
             self._next_read = read + self.queue.gather_seconds
             self.reads += 1
         self.now = until
+
+    def _stood_still(self, seconds: float) -> None:
+        self._coming = [(at + seconds, block) for at, block in self._coming]
+        self._busy_until += seconds
+        self._last_arrival += seconds
 
     def delivered(self, since: float, until: float) -> float:
         """Bytes a second between two times."""
@@ -82,6 +96,8 @@ def constant(value: float) -> Callable[[float], float]:
     return lambda _: value
 
 
+UNIX_SOCKET = 83_000
+"""Bytes of single cells that a Unix socket holds on Linux."""
 RATES = [50e3, 300e3, 1e6, 4e6]
 TRIPS = [0.3, 1.0, 2.0]
 
@@ -111,6 +127,14 @@ def test_no_more_is_asked_for_than_comes_in_a_few_seconds(rate: float, trip: flo
     assert queue.round_trip == pytest.approx(
         trip, rel=0.3, abs=(MIN_BLOCKS + 1) * BLOCK_SIZE / rate
     )
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_what_gathers_fits_into_a_socket_however_long_it_goes_on(rate: float) -> None:
+    """Where tor cannot write it does not go on reading its circuit, and blocks come more slowly."""
+    link = Link(RequestQueue(), constant(rate), constant(0.3), room=UNIX_SOCKET)
+    link.run(120)
+    assert link.delivered(90, 120) > 0.95 * rate
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -20,6 +20,7 @@ from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.mind_changes import MindChanges
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.rate import RateMeter
+from torrent_onion.policy.read_beat import ReadBeat
 from torrent_onion.policy.request_queue import RequestQueue
 from torrent_onion.protocol import extensions, messages
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
@@ -55,6 +56,7 @@ class Peer:
         self.peer_interested = False
         self.pieces: Bitfield | None = None
         self.requests = RequestQueue()
+        self.beat: ReadBeat | None = None  # joins the reads of our connections to one onion
         self.answers = Answers(torrent, key, wire, self._blocks_queued)
         self._drained = trio.Event()
         self.allowed_fast: set[int] = set()
@@ -135,11 +137,12 @@ class Peer:
 
     async def let_gather(self) -> None:
         """Wait until the next read finds several blocks, if they come slowly."""
-        if self._received and (pause := self.requests.gather_seconds):
-            await trio.sleep(pause)
+        if self._received and (gather := self.requests.gather_seconds):
+            await trio.sleep(self.beat.pause(trio.current_time(), gather) if self.beat else gather)
 
     async def wait_told(self) -> None:
         """Wait until all that is queued for the peer is sent, or the connection has ended."""
+        self.wake.ring()  # some of it may have been left for the next send
         while (self.wire.bytes_queued or self.is_sending) and self.key in self._torrent.peers:
             await self._drained.wait()
 
