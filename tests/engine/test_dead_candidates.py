@@ -195,6 +195,29 @@ async def test_a_torrent_with_a_good_peer_waits_for_no_other_torrents_dead_ones(
     assert world.most_under_way <= most + 11  # one each is always allowed
 
 
+@pytest.mark.parametrize("source", ["tracker:2", "user"])
+@pytest.mark.parametrize("torrents", [10, 25, 60])
+async def test_names_that_hang_hold_up_no_good_one_however_many_torrents_there_are(
+    session: Session,
+    world: DeadWorld,
+    tmp_path: Path,
+    autojump_clock: trio.testing.MockClock,
+    torrents: int,
+    source: str,
+) -> None:
+    """With more than half as many torrents as dials each has only one."""
+    del autojump_clock
+    world.hanging_share = 1.0
+    for number in range(torrents):
+        torrent = begin(session, tmp_path / str(number))
+        torrent.add_candidates(dead(range(number * 40, number * 40 + 40)), "tracker:1")
+    await trio.sleep(300)
+    torrent.add_candidates([GOOD], source)
+    with trio.fail_after(START_SECONDS):
+        await world.reached.wait()
+    assert world.most_under_way <= Settings().max_dials_of_all + torrents + 1
+
+
 async def test_memory_is_flat_through_one_flood_after_another(
     session: Session,
     world: DeadWorld,

@@ -112,13 +112,9 @@ class Connections:
         """Keep dialling, while peers are wanted, whenever there is somebody and room for more."""
         torrent = self._torrent
         while torrent.wants_peers:
-            now, most = trio.current_time(), self._max_dials
-            torrent.pool.set_max_dials(most)
-            while (
-                self._has_room
-                and self._dialling < most
-                and (address := torrent.pool.next_to_dial(now)) is not None
-            ):
+            now = trio.current_time()
+            torrent.pool.set_max_dials(self._max_dials)
+            while self._has_room and (address := torrent.pool.next_to_dial(now)) is not None:
                 self._budget.begin(self)
                 self._dials[address] = dial = _DialUnderWay(now)
                 nursery.start_soon(self._dial_candidate, address, dial)

@@ -1,8 +1,9 @@
 """How many dials all torrents of a session may have under way together (pure).
 
 Each dial builds circuits, and torrents without number would ask without bound of tor and of the
-network. They share evenly: who has more than its share begins no more until some have ended. One
-dial is everybody's, so that no torrent waits for another; only these may go beyond the bound.
+network. They share evenly: who has more than its share begins no more until some have ended. Beyond
+the bound go only one dial for each torrent, so that none waits for another, one for whom its user
+named, and the further circuits to a peer that is there already, which count but do not ask.
 """
 
 from collections import Counter

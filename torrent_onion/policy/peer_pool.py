@@ -133,7 +133,7 @@ class PeerPool:
     Args:
         rng: For jitter, samples and lots.
         own_address: Where others reach us; never dialled.
-        max_dials: Dials that the caller has under way at once; see :meth:`set_max_dials`.
+        max_dials: Dials under way at once; see :meth:`set_max_dials`.
     """
 
     def __init__(self, rng: Random, own_address: PeerAddress | None, *, max_dials: int = 8) -> None:
@@ -182,10 +182,10 @@ class PeerPool:
         self._quiet_until = -inf
 
     def set_max_dials(self, max_dials: int) -> None:
-        """Say how many dials the caller has under way at once from now on.
+        """Say how many dials there may be at once from now on; there may be more under way.
 
         Those whom we trust get all but an eighth of them, the others too; of these one kind gets
-        less, and one source still less.
+        less, and one source still less. Whom the user named has one even when there are too many.
         """
         if max_dials != self._max_dials:
             self._max_dials = max_dials
@@ -327,7 +327,11 @@ class PeerPool:
         trusted = sum(of_kind[kind] for kind in _TRUSTED)
         of_most, of_one_kind, of_one_source = (max(1, self._max_dials * n // 8) for n in (7, 6, 5))
 
+        is_full = len(dials) >= self._max_dials
+
         def has_room(kind: Source, source: str) -> bool:
+            if is_full:  # none is kept from whom the user named by those that others named
+                return kind is Source.USER and not of_kind[kind]
             if kind in _TRUSTED:
                 return trusted < of_most
             return (
