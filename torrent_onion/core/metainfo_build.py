@@ -143,21 +143,15 @@ def build_info(
         torrent_format=torrent_format,
         is_single_file=is_single_file,
     )
-    info: dict[bytes, Value] = {
-        b"name": name.encode(),
-        b"piece length": piece_length,
-    }
-    if private:
-        info[b"private"] = 1
-    if torrent_format is not TorrentFormat.V2:
-        info[b"pieces"] = piece_hashes
-        if is_single_file:
-            info[b"length"] = files[0].length
-        else:
-            info[b"files"] = [_v1_entry(entry) for entry in files]
-    if torrent_format is not TorrentFormat.V1:
-        info[b"meta version"] = META_VERSION
-        info[b"file tree"] = _file_tree(files)
+    info = _info_dictionary(
+        name,
+        files,
+        piece_length=piece_length,
+        torrent_format=torrent_format,
+        is_single_file=is_single_file,
+        piece_hashes=piece_hashes,
+        private=private,
+    )
     raw = encode(info)
     # What is planned and hashed by these rules is not read again: with many files that takes as
     # long as hashing them.
@@ -175,6 +169,34 @@ def build_info(
         total_length=sum(entry.length for entry in files if not entry.is_pad),
         extra_keys=(),
     )
+
+
+def _info_dictionary(
+    name: str,
+    files: Sequence[FileEntry],
+    *,
+    piece_length: int,
+    torrent_format: TorrentFormat,
+    is_single_file: bool,
+    piece_hashes: bytes,
+    private: bool,
+) -> dict[bytes, Value]:
+    info: dict[bytes, Value] = {
+        b"name": name.encode(),
+        b"piece length": piece_length,
+    }
+    if private:
+        info[b"private"] = 1
+    if torrent_format is not TorrentFormat.V2:
+        info[b"pieces"] = piece_hashes
+        if is_single_file:
+            info[b"length"] = files[0].length
+        else:
+            info[b"files"] = [_v1_entry(entry) for entry in files]
+    if torrent_format is not TorrentFormat.V1:
+        info[b"meta version"] = META_VERSION
+        info[b"file tree"] = _file_tree(files)
+    return info
 
 
 def _check_parts(

@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 import trio
 
 from torrent_onion.core.merkle import HASH_LENGTH, root_of_piece_layer
-from torrent_onion.core.metainfo import FileEntry, Metainfo, TorrentFormat, make_layout
+from torrent_onion.core.metainfo import FileEntry, Info, Metainfo, TorrentFormat, make_layout
 from torrent_onion.core.metainfo_build import build_info, choose_piece_length, plan_files
 from torrent_onion.core.piece_layout import PieceLayout
 from torrent_onion.engine.checking import Progress, no_progress
 from torrent_onion.engine.disk_threads import DiskThreads
-from torrent_onion.engine.hashing import PieceHasher, hash_all_pieces
+from torrent_onion.engine.hashing import PieceHasher, PieceHashes, hash_all_pieces
 from torrent_onion.engine.placement import Placement
 from torrent_onion.engine.scan import nobody_waits, scan
 from torrent_onion.errors import PathError
@@ -86,17 +86,9 @@ async def create_torrent(
     again = partial(look, scanned=partial(_report, nobody_waits))
     if (await threads.run(again)).files != found.files:
         raise PathError(f"{path} changed while it was read. Wait until it is still, and try again.")
-    layers: dict[bytes, bytes] = {}
-    if torrent_format is not TorrentFormat.V1:
-        entries, layers = _with_roots(entries, layout, hashes.v2)
-    info = build_info(
-        path.name,
-        entries,
-        piece_length=piece_length,
-        torrent_format=torrent_format,
-        is_single_file=is_single_file,
-        piece_hashes=hashes.v1,
-        private=private,
+    make_info = partial(_info_of, entries, layout, hashes, torrent_format, path.name)
+    info, layers = await threads.run(
+        partial(make_info, is_single_file=is_single_file, private=private)
     )
     metainfo = Metainfo(
         info,
@@ -106,6 +98,32 @@ async def create_torrent(
         comment=comment,
     )
     return Creation(metainfo, found.left_out)
+
+
+def _info_of(
+    entries: tuple[FileEntry, ...],
+    layout: PieceLayout,
+    hashes: PieceHashes,
+    torrent_format: TorrentFormat,
+    name: str,
+    *,
+    is_single_file: bool,
+    private: bool,
+) -> tuple[Info, dict[bytes, bytes]]:
+    """The info dictionary and its piece layers; half a second, where there are 20,000 files."""
+    layers: dict[bytes, bytes] = {}
+    if torrent_format is not TorrentFormat.V1:
+        entries, layers = _with_roots(entries, layout, hashes.v2)
+    info = build_info(
+        name,
+        entries,
+        piece_length=layout.piece_length,
+        torrent_format=torrent_format,
+        is_single_file=is_single_file,
+        piece_hashes=hashes.v1,
+        private=private,
+    )
+    return info, layers
 
 
 def _report(scanned: Callable[[int], None], files: int) -> None:
