@@ -18,8 +18,8 @@ Buffers are bounded by the number of pieces PARTIAL or CHECKING: ``MAX_BUFFERED`
 ``MIN_PARTIAL`` where that is more. That is 64 pieces of 1 MiB, 16 of 4 MiB, 4 of 16 MiB. The last
 quarter is for fast peers that cannot help with any piece begun: else slow peers, each at a piece
 that nobody else has, could bring the download to a stop. What is left behind half done, and sent by
-nobody, makes room when room is needed. Memory that verified pieces leave
-is used again, and counts no more than the buffers have been at once.
+nobody, makes room when room is needed. The memory of verified pieces is used again; what is kept
+for that comes on top, see ``piece_buffers``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class PieceBuffers:
     """The buffers of one torrent that no piece uses now.
 
     Args:
-        size: The length of a piece; only the last one may be shorter, which is not kept.
+        size: The length of a piece. Shorter ones, at the end of a torrent or file, are not kept.
     """
 
     def __init__(self, size: int) -> None:
