@@ -18,7 +18,6 @@ from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.torrent_spec import TorrentSpec
-from torrent_onion.engine.visits import Visit
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol.extensions import ExtensionHandshake
 from torrent_onion.protocol.handshake import Handshake
@@ -121,28 +120,22 @@ async def test_a_token_joins_the_connections_of_one_visit_and_no_others(tmp_path
         second = session.add(TorrentSpec(metainfo, tmp_path / "get"))
         keys = count()
 
-        def visit(whose: Torrent, address: PeerAddress) -> tuple[Peer, Visit | None]:
+        def visit(whose: Torrent, address: PeerAddress) -> tuple[Peer, bytes | None]:
             peer = Peer(whose, PeerKey(next(keys)), PeerWire(max_pieces=None), address)
-            whose.peer_connected(peer, 0.0)
-            return peer, whose._visits.to(address)
+            whose.peers[peer.key] = peer
+            return peer, whose._stripe_for(peer)
 
-        one, first = visit(torrent, ONION)
+        one, token = visit(torrent, ONION)
         two, same = visit(torrent, ONION)
-        assert first is not None
-        assert len(first.stripe) == 16
-        assert same is first
-        assert one.beat == two.beat == first.beat
-        clear, none = visit(torrent, PLAIN)
-        assert none is None
-        assert clear.beat is None
-        others = [visit(torrent, other_onion)[1], visit(second, ONION)[1]]
+        assert token is not None
+        assert len(token) == 16
+        assert same == token
+        assert visit(torrent, PLAIN)[1] is None
+        assert visit(torrent, other_onion)[1] != token
+        assert visit(second, ONION)[1] != token
         torrent.peer_gone(one)
-        assert torrent._visits.to(ONION) is first
+        assert torrent._stripe_for(two) == token
         torrent.peer_gone(two)
-        others.append(visit(torrent, ONION)[1])
-        for other in others:
-            assert other is not None
-            assert other.stripe != first.stripe
-            assert other.beat != first.beat
+        assert visit(torrent, ONION)[1] != token
         torrent.peers.clear()
         second.peers.clear()

@@ -2,7 +2,6 @@
 
 import heapq
 from collections.abc import Callable
-from math import inf
 
 import pytest
 
@@ -10,8 +9,6 @@ from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.policy.request_queue import (
     DEFAULT_LIMIT,
     FIRST_BLOCKS,
-    GATHER_BYTES,
-    MAX_GATHER_SECONDS,
     MAX_SECONDS,
     MIN_BLOCKS,
     SNUB_SECONDS,
@@ -26,7 +23,6 @@ class Link:
         rate: Bytes a second, as a function of the time.
         trip: Seconds from a request to its block when the peer is idle, the same.
         nap: For so long at the start of every second we do not look at what has come.
-        room: Bytes that wait to be read at most; where they fill it the peer's side stands still.
     """
 
     def __init__(
@@ -35,7 +31,6 @@ class Link:
         rate: Callable[[float], float],
         trip: Callable[[float], float],
         nap: float = 0.0,
-        room: float = inf,
     ) -> None:
         self.queue = queue
         self.now = 0.0
@@ -43,36 +38,20 @@ class Link:
         self._rate = rate
         self._trip = trip
         self._nap = nap
-        self._room = room
         self._busy_until = 0.0
         self._last_arrival = 0.0
         self._coming: list[tuple[float, Block]] = []
         self._next = 0
-        self._next_read = 0.0
-        self.reads = 0
 
     def run(self, until: float) -> None:
         self._ask()
-        while self._coming and (read := max(self._coming[0][0], self._next_read)) <= until:
-            self.now = read
-            left = self._room
-            while self._coming and self._coming[0][0] <= read:  # as much as one read brings
-                left -= BLOCK_SIZE
-                if left < 0:
-                    self._stood_still(read - self._coming[0][0] + 1e-6)
-                    break
-                arrived, block = heapq.heappop(self._coming)
-                self.queue.block_arrived(block, read)
-                self.arrivals.append(arrived)
+        while self._coming and self._coming[0][0] <= until:
+            self.now = self._coming[0][0]
+            while self._coming and self._coming[0][0] == self.now:  # as much as one read brings
+                self.queue.block_arrived(heapq.heappop(self._coming)[1], self.now)
+                self.arrivals.append(self.now)
             self._ask()
-            self._next_read = read + self.queue.gather_seconds
-            self.reads += 1
         self.now = until
-
-    def _stood_still(self, seconds: float) -> None:
-        self._coming = [(at + seconds, block) for at, block in self._coming]
-        self._busy_until += seconds
-        self._last_arrival += seconds
 
     def delivered(self, since: float, until: float) -> float:
         """Bytes a second between two times."""
@@ -96,8 +75,6 @@ def constant(value: float) -> Callable[[float], float]:
     return lambda _: value
 
 
-UNIX_SOCKET = 83_000
-"""Bytes of single cells that a Unix socket holds on Linux."""
 RATES = [50e3, 300e3, 1e6, 4e6]
 TRIPS = [0.3, 1.0, 2.0]
 
@@ -127,44 +104,6 @@ def test_no_more_is_asked_for_than_comes_in_a_few_seconds(rate: float, trip: flo
     assert queue.round_trip == pytest.approx(
         trip, rel=0.3, abs=(MIN_BLOCKS + 1) * BLOCK_SIZE / rate
     )
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_what_gathers_fits_into_a_socket_however_long_it_goes_on(rate: float) -> None:
-    """Where tor cannot write it does not go on reading its circuit, and blocks come more slowly."""
-    link = Link(RequestQueue(), constant(rate), constant(0.3), room=UNIX_SOCKET)
-    link.run(120)
-    assert link.delivered(90, 120) > 0.95 * rate
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_a_read_finds_a_tenth_of_a_second_of_blocks(rate: float) -> None:
-    link = Link(RequestQueue(), constant(rate), constant(1.0))
-    link.run(60)
-    before, count = link.reads, len(link.arrivals)
-    link.run(90)
-    reads, blocks = link.reads - before, len(link.arrivals) - count
-    expected = min(MAX_GATHER_SECONDS * rate, GATHER_BYTES) / BLOCK_SIZE
-    assert blocks / reads >= max(1, 0.8 * expected)
-
-
-def test_nothing_is_waited_for_that_was_not_asked_for() -> None:
-    queue = RequestQueue()
-    assert queue.gather_seconds == 0
-    link = Link(queue, constant(1e6), constant(1.0))
-    link.run(30)
-    for _, block in link._coming[1:]:  # all but one request
-        queue.request_gone(block)
-    assert queue.gather_seconds == pytest.approx(BLOCK_SIZE / 1e6, rel=0.2)
-    queue.request_gone(link._coming[0][1])
-    assert queue.gather_seconds == 0
-
-
-def test_a_fast_link_is_read_as_its_blocks_come() -> None:
-    link = Link(RequestQueue(), constant(200e6), constant(0.001))
-    link.run(1)
-    assert link.queue.rate > 50e6
-    assert link.queue.gather_seconds == 0
 
 
 @pytest.mark.parametrize("trip", TRIPS)

@@ -234,11 +234,9 @@ class Downloads:
         if self.priorities.piece_arrived(index):
             self.ask_everybody()
         for peer in self._torrent.peers.values():  # who has it as well learns how far we are
-            peer.tell_have(index)
+            peer.send(messages.Have(index))
         if self.is_done:
             self._torrent.all_verified.set()
-            for peer in self._torrent.peers.values():
-                peer.wake.ring()
         for peer in list(self._torrent.peers.values()):
             if not picker.is_interesting(peer.key):
                 self.ask(peer, now)

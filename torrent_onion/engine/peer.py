@@ -20,7 +20,6 @@ from torrent_onion.errors import ProtocolError
 from torrent_onion.policy.mind_changes import MindChanges
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.policy.rate import RateMeter
-from torrent_onion.policy.read_beat import ReadBeat
 from torrent_onion.policy.request_queue import RequestQueue
 from torrent_onion.protocol import extensions, messages
 from torrent_onion.protocol.hash_messages import Hashes, HashReject, HashRequest
@@ -56,7 +55,6 @@ class Peer:
         self.peer_interested = False
         self.pieces: Bitfield | None = None
         self.requests = RequestQueue()
-        self.beat: ReadBeat | None = None  # joins the reads of our connections to one onion
         self.answers = Answers(torrent, key, wire, self._blocks_queued)
         self._drained = trio.Event()
         self.allowed_fast: set[int] = set()
@@ -135,14 +133,8 @@ class Peer:
         received, self._received = self._received, 0
         await take_from_all(self._torrent.download_limits, received)
 
-    async def let_gather(self) -> None:
-        """Wait until the next read finds several blocks, if they come slowly."""
-        if self._received and (gather := self.requests.gather_seconds):
-            await trio.sleep(self.beat.pause(trio.current_time(), gather) if self.beat else gather)
-
     async def wait_told(self) -> None:
         """Wait until all that is queued for the peer is sent, or the connection has ended."""
-        self.wake.ring()  # some of it may have been left for the next send
         while (self.wire.bytes_queued or self.is_sending) and self.key in self._torrent.peers:
             await self._drained.wait()
 
@@ -153,12 +145,6 @@ class Peer:
             self._torrent.traffic.came_in(self._received, now)
         self._torrent.downloads.ask(self, now)
         if self.wire.bytes_queued:
-            self.wake.ring()
-
-    def tell_have(self, index: int) -> None:
-        """We have a piece. A seed has no use for that: it is told with whatever comes next."""
-        self.wire.send(messages.Have(index))
-        if not self.is_seed:
             self.wake.ring()
 
     def send_opening(self, have: Bitfield | None) -> None:

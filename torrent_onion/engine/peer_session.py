@@ -123,7 +123,6 @@ async def _read(peer: Peer, stream: PeerStream, early: list[Event]) -> None:
         for event in peer.wire.buffer_updated(received):
             peer.handle(event, now)
         peer.batch_done(now)
-        await peer.let_gather()
 
 
 async def _write(peer: Peer, stream: PeerStream) -> None:

@@ -6,6 +6,7 @@ peer_session.py do what takes time.
 """
 
 import random
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 
 import trio
@@ -29,13 +30,12 @@ from torrent_onion.engine.torrent_metadata import TorrentMetadata
 from torrent_onion.engine.torrent_spec import TorrentSpec
 from torrent_onion.engine.traffic import Traffic
 from torrent_onion.engine.uploads import Uploads
-from torrent_onion.engine.visits import Visits
 from torrent_onion.engine.wakeup import Wakeup
 from torrent_onion.errors import LocalError, ProtocolError, TorrentOnionError
 from torrent_onion.policy.peer_pool import PeerPool, Source
 from torrent_onion.policy.piece_download import PeerKey
 from torrent_onion.protocol import messages
-from torrent_onion.protocol.extensions import ExtensionHandshake
+from torrent_onion.protocol.extensions import STRIPE_SIZE, ExtensionHandshake
 
 FAREWELL_SECONDS = 1.0
 """For what is queued when a torrent is stopped: a circuit that stalls is not waited for."""
@@ -99,7 +99,7 @@ class Torrent:
         self._have: Bitfield | None = None
         self.uploads = Uploads(self)
         self.downloads = Downloads(self)
-        self._visits = Visits()
+        self._stripes: dict[PeerAddress | None, bytes] = {}
         self.wanted: frozenset[int] | None = None
         self._file_priorities: FilePriorities | None = None
         if isinstance(spec.source, Metainfo):
@@ -327,8 +327,6 @@ class Torrent:
         """A handshake is done: say what we have and what we can do."""
         peer.connected_since = peer.last_received = peer.last_sent = now
         self.peers[peer.key] = peer
-        if visit := self._visits.to(peer.address):
-            peer.beat = visit.beat
         self.peer_came.ring()
         if self.num_pieces is not None:
             peer.metadata_known(self.num_pieces)
@@ -342,23 +340,28 @@ class Torrent:
         """Say what we can do (BEP 10); it may be said again when there is more to say."""
         if not peer.wire.supports_extensions:
             return
-        visit = self._visits.to(peer.address)
         peer.wire.send_extension_handshake(
             ExtensionHandshake(
                 ids=self.clearnet_exchange.offered_ids(peer),
                 metadata_size=self.metadata.size,
                 upload_only=True if self.state is TorrentState.SEEDING else None,
                 onion=self.exchange.own_onion(peer),
-                stripe=visit.stripe if visit else None,
+                stripe=self._stripe_for(peer),
             )
         )
+
+    def _stripe_for(self, peer: Peer) -> bytes | None:
+        """What joins our connections to one onion while there are any; two onions see two."""
+        if peer.address is None or not peer.address.is_onion:
+            return None
+        return self._stripes.setdefault(peer.address, secrets.token_bytes(STRIPE_SIZE))
 
     def peer_gone(self, peer: Peer) -> None:
         """A connection has ended; what was asked there is asked elsewhere."""
         if self.peers.pop(peer.key, None) is None:
             return
         if not any(other.address == peer.address for other in self.peers.values()):
-            self._visits.end(peer.address)
+            self._stripes.pop(peer.address, None)  # who comes again is a stranger
         self.culprits.peer_gone(peer)
         self.metadata.remove_peer(peer.key)
         self.exchange.remove_peer(peer, trio.current_time())

@@ -17,10 +17,6 @@ minute with nothing to ask for makes it begin again.
 
 Requests are sent some at a time, whenever a part of the queue has come: 29 of them fit into one of
 Tor's cells, and each send costs us, and the peer, a turn of the event loop.
-
-Blocks are read some at a time as well: a read costs a turn of the event loop whatever it brings, on
-a busy machine as much as taking in a dozen blocks. What waits meanwhile waits in the kernel, so it
-is never more than fits there; and the queue is long enough for it.
 """
 
 from collections.abc import Iterable
@@ -29,7 +25,6 @@ from typing import Final
 
 from torrent_onion.core.piece_layout import BLOCK_SIZE, Block
 from torrent_onion.policy.picker_peer import BlockKey
-from torrent_onion.policy.read_beat import BEAT_SECONDS
 
 DEFAULT_LIMIT: Final = 2000
 """Blocks (31 MiB) outstanding at one peer at most: 10 MB/s over a round trip of 3 s."""
@@ -47,14 +42,6 @@ BATCH_SHARE: Final = 16
 """Part (1/n) of the queue that is asked for at once: it never falls below what ``TRIPS`` allows."""
 MAX_BATCH: Final = 29
 """Requests (17 bytes each) that fit into one cell of Tor (498 bytes)."""
-GATHER_BYTES: Final = 32 << 10
-"""What a read is to find. A Unix socket from tor holds 83 kB in single cells (178 kB in larger
-writes), and what cannot be written there slows the circuit down: with 64 KiB, on a busy machine
-where we wake late, a third of the goodput was lost."""
-MAX_GATHER_SECONDS: Final = BEAT_SECONDS
-"""How long it may gather: a part of ``SLACK``, and little beside Tor's round trips."""
-MIN_GATHER_SECONDS: Final = 0.01
-"""Less is not worth a timer: the connection is none through Tor."""
 SNUB_SECONDS: Final = 60.0
 """No block for so long: the peer will send nothing of what it was asked for."""
 
@@ -67,10 +54,6 @@ _DRAIN_SHARE: Final = 0.8
 """Round trips' worth to which the queue is let run down."""
 _SKIPPED_QUEUES: Final = 4
 """A request over which so many times the queue has passed is forgotten by the peer."""
-_GROWTH: Final = 1.25
-"""The rate grows, if one round trip brings so much more than the best before."""
-_GROWTH_TRIPS: Final = 2
-"""Round trips after which it has stopped growing."""
 _LEAST_INTERVAL: Final = 0.001
 """Seconds: keeps rates finite between two processes of one machine."""
 
@@ -103,7 +86,6 @@ class RequestQueue:
         self._rate = self._rate_before = 0.0
         self._trip = self._trip_before = inf
         self._is_draining = False
-        self._grown_at = 0.0  # when the rate was found to be much higher than before
 
     def set_limit(self, limit: int) -> None:
         """Note how many requests the peer takes; one that is nonsense (0) still gets one."""
@@ -126,18 +108,6 @@ class RequestQueue:
         self._measure()
         trip = min(self._trip, self._trip_before)
         return 0.0 if trip == inf else trip
-
-    @property
-    def gather_seconds(self) -> float:
-        """How long to let blocks gather now that some were read; 0 where none are to be expected.
-
-        0 as well while the queue grows with every round trip: waiting would slow that down.
-        """
-        expected = min(len(self._sent) * BLOCK_SIZE, GATHER_BYTES)
-        rate = self.rate
-        if self._is_growing or not rate or expected < MIN_GATHER_SECONDS * rate:
-            return 0.0
-        return min(expected / rate, MAX_GATHER_SECONDS)
 
     def room(self, now: float) -> int:
         """Return how many more blocks to ask for now; 0 as well while it is few beside the rest."""
@@ -219,16 +189,8 @@ class RequestQueue:
         trips = _MEASURE_TRIPS * min(self.round_trip, _LONGEST_TRIP)
         if now - self._while_began >= max(_MEASURE_SECONDS, trips):
             self._begin_while(now)
-        if rate > _GROWTH * max(self._rate, self._rate_before):
-            self._grown_at = now
         self._trip = min(self._trip, trip)
         self._rate = max(self._rate, rate)
-
-    @property
-    def _is_growing(self) -> bool:
-        return self._delivered_at - self._grown_at < _GROWTH_TRIPS * min(
-            self.round_trip, _LONGEST_TRIP
-        )
 
     def _forget(self) -> None:
         """Begin as with a new peer."""
