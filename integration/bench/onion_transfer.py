@@ -46,12 +46,16 @@ class Network:
     cpu: list[tuple[float, float]] = field(default_factory=list)
     """Seconds of our getter and of its tor for each run with the default circuits."""
 
+    @property
+    def socks(self) -> str:
+        """Where our programs reach the fetching tor: as they would a tor of their own."""
+        return f"unix:{self.folder}/tor/fetching/socks"
+
     def ours(self, circuits: int, peer: str | None = None) -> float:
         """MB/s of our getter."""
-        place = f"tcp:127.0.0.1:{self.fetching.socks_port}"
         before = cpu_seconds(self.fetching.pid)
         peer = peer or f"{self.onion}:{ONION_PORT}"
-        result = self._run("get", self.torrent, self.folder / "got", peer, place, circuits)
+        result = self._run("get", self.torrent, self.folder / "got", peer, self.socks, circuits)
         if circuits == DEFAULT and peer.startswith(self.onion):
             used = cpu_seconds(self.fetching.pid) - before
             self.cpu.append((result["cpu"], used))
@@ -121,7 +125,7 @@ def bring_up(stack: ExitStack, folder: Path, megabytes: int) -> Network:
     tors.mkdir(exist_ok=True)
     stack.callback(shutil.rmtree, tors, ignore_errors=True)
     relays = stack.enter_context(network_in_thread(tors / "network"))
-    lines = f"SocksPort auto\n{REACHES_LOOPBACK}"
+    lines = f"SocksPort auto\nSocksPort unix:{{folder}}/socks\n{REACHES_LOOPBACK}"
     serving, fetching = (
         stack.enter_context(other_tor(stack.enter_context(running_tor(relays, tors / name, lines))))
         for name in ("serving", "fetching")

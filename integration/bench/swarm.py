@@ -65,8 +65,7 @@ def _begin(stack: ExitStack, network: onion_transfer.Network, number: int) -> Pr
     got = network.folder / f"got {number}"
     stack.callback(shutil.rmtree, got, ignore_errors=True)
     seeder = f"{network.onion}:{ONION_PORT}"
-    place = f"tcp:127.0.0.1:{network.fetching.socks_port}"
-    command = process_command(PEER, ("swarm-get", network.torrent, got, seeder, place))
+    command = process_command(PEER, ("swarm-get", network.torrent, got, seeder, network.socks))
     process = stack.enter_context(
         subprocess.Popen(
             command,
