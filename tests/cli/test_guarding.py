@@ -16,7 +16,8 @@ from tor_control.events import Connected
 from tor_control.guard import Layer, LayerStatus
 from torrent_onion.cli import guarding
 from torrent_onion.cli.guarding import arm, given_up, in_words, report_refusals, tell_layers
-from torrent_onion.cli.ui import JsonUi, PlainUi
+from torrent_onion.cli.json_ui import JsonUi
+from torrent_onion.cli.ui import PlainUi
 
 HOOK = LayerStatus(Layer.AUDIT_HOOK, active=True)
 SECCOMP = LayerStatus(Layer.SECCOMP, active=True, reason="TCP is left open for Tor")

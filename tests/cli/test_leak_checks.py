@@ -10,9 +10,10 @@ import trio
 from tor_control.address_policy import AddressPolicy
 from tor_control.controller import Tor
 from tor_control.errors import SocksUnavailable
+from torrent_onion.cli.json_ui import JsonUi
 from torrent_onion.cli.leak_attempts import BEHIND_PYTHON, attempts, outcome
 from torrent_onion.cli.leak_checks import LeakTable, check_addresses, check_guard
-from torrent_onion.cli.ui import JsonUi, PlainUi
+from torrent_onion.cli.ui import PlainUi
 from torrent_onion.errors import LocalError
 
 

@@ -15,11 +15,12 @@ from tests.cli.conftest import FakeTerminal
 from torrent_onion.cli.exit_codes import ExitCode, OutputClosed, SeveralFailed, explain
 from torrent_onion.cli.fetch_options import FetchOptions
 from torrent_onion.cli.getting import GetRequest, read_requests
+from torrent_onion.cli.json_ui import JsonUi
 from torrent_onion.cli.parts import parts_of, run_each
 from torrent_onion.cli.program import program
 from torrent_onion.cli.sources import fetch_source
 from torrent_onion.cli.terminal import TerminalUi
-from torrent_onion.cli.ui import JsonUi, PlainUi, Ui
+from torrent_onion.cli.ui import PlainUi, Ui
 from torrent_onion.engine.statistics import TorrentStatistics
 from torrent_onion.errors import MagnetError, NoDataError, PathError, StorageError
 

@@ -12,8 +12,8 @@ from tor_control.config import TorConfig
 from torrent_onion.cli import seeding
 from torrent_onion.cli.content_options import ContentOptions
 from torrent_onion.cli.creating import Content
+from torrent_onion.cli.json_ui import JsonUi
 from torrent_onion.cli.limit_options import LimitOptions
-from torrent_onion.cli.ui import JsonUi
 from torrent_onion.engine.parallel import first_error
 from torrent_onion.errors import TorrentOnionError
 

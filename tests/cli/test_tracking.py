@@ -18,10 +18,11 @@ from tor_control.errors import TorError, TorNotFound
 from tor_control.onion_address import OnionKey
 from tor_control.onion_service import ServiceLimits
 from torrent_onion.cli import tracking
+from torrent_onion.cli.json_ui import JsonUi
 from torrent_onion.cli.program import program
 from torrent_onion.cli.terminal import TerminalUi
 from torrent_onion.cli.tracking import TrackerFiles, read_allow_list, track
-from torrent_onion.cli.ui import JsonUi, PlainUi, Ui
+from torrent_onion.cli.ui import PlainUi, Ui
 from torrent_onion.errors import LocalError
 
 HASH = "0123456789abcdef0123456789ABCDEF01234567"

@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from torrent_onion.cli.json_ui import JsonUi
 from torrent_onion.cli.limit_options import LimitOptions
 from torrent_onion.cli.transfer import (
     announce_ready,
@@ -22,7 +23,7 @@ from torrent_onion.cli.transfer import (
     settings,
     watch,
 )
-from torrent_onion.cli.ui import JsonUi, PlainUi
+from torrent_onion.cli.ui import PlainUi
 from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet, parse_magnet
 from torrent_onion.engine.settings import NO_GOALS, Goals, Settings

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from torrent_onion.cli.exit_codes import ExitCode, OutputClosed
+from torrent_onion.cli.json_ui import HEARTBEAT, JsonUi
 from torrent_onion.cli.options import OutputOptions
-from torrent_onion.cli.ui import HEARTBEAT, JsonUi, PlainUi, choose_ui, transfer_words, write_line
+from torrent_onion.cli.ui import PlainUi, choose_ui, transfer_words, write_line
 from torrent_onion.engine.statistics import TorrentState, TorrentStatistics
 
 Clock = Any

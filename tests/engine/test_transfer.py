@@ -314,12 +314,17 @@ class NotingDisk(Disk):
         return super().write(descriptor, data, offset)
 
 
+def hundred_pieces(folder: Path) -> Path:
+    content = folder / "seed" / "file.bin"
+    content.parent.mkdir()
+    content.write_bytes(random.Random(4).randbytes(100 * PIECE))
+    return content
+
+
 async def test_pieces_use_memory_again_and_none_is_kept_at_the_end(
     network: MemoryNetwork, tmp_path: Path
 ) -> None:
-    content = tmp_path / "seed" / "file.bin"
-    content.parent.mkdir()
-    content.write_bytes(random.Random(4).randbytes(100 * PIECE))
+    content = hundred_pieces(tmp_path)
     disk = NotingDisk()
     async with seeding(network, content) as (metainfo, address, _):
         spec = TorrentSpec(metainfo, tmp_path / "get", peers=(address,))
@@ -336,9 +341,7 @@ async def test_pieces_use_memory_again_and_none_is_kept_at_the_end(
 async def test_memory_for_pieces_is_let_go_of_when_nothing_comes(
     network: MemoryNetwork, tmp_path: Path
 ) -> None:
-    content = tmp_path / "seed" / "file.bin"
-    content.parent.mkdir()
-    content.write_bytes(random.Random(5).randbytes(100 * PIECE))
+    content = hundred_pieces(tmp_path)
     async with (
         seeding(network, content) as (metainfo, address, _),
         open_session(dial=network.dial) as session,

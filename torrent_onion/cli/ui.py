@@ -5,10 +5,10 @@ Three rules. stdout is for results and nothing else; what goes on, warnings and 
 they like: each kind of output decides by itself how much of it is worth showing. Nothing here
 waits, so every method may be called from any task.
 
-The live terminal is in ``terminal.py``, which needs rich; this file needs nothing slow.
+JSON lines are in ``json_ui.py``, the live terminal in ``terminal.py``, which needs rich; this file
+needs nothing slow.
 """
 
-import json
 import os
 import sys
 import time
@@ -29,17 +29,6 @@ Clock = Callable[[], float]
 
 PLAIN_INTERVAL = 5.0
 """Seconds between two plain lines about the same thing: enough for a log, few enough to read."""
-
-JSON_INTERVAL = 1.0
-"""Seconds between two events of one kind."""
-
-HEARTBEAT = 10.0
-"""Seconds after which a progress event is sent although nothing has changed.
-
-The program that reads our events then knows that we live; and when it is gone, the failing write
-ends us soon, so that no seeder stays behind.
-"""
-
 
 ALL = 100
 """Per cent."""
@@ -63,11 +52,7 @@ class Part:
         return {"index": self.index, "name": self.name}
 
 
-def _fields(part: Part | None) -> dict[str, object]:
-    return part.fields if part else {}
-
-
-def _about(part: Part | None) -> str:
+def about(part: Part | None) -> str:
     """What tells apart lines of one kind about several torrents."""
     return f"{part.index} " if part else ""
 
@@ -142,117 +127,6 @@ class Ui(ABC):
         """Leave the terminal as it was. May be called twice."""
 
 
-class JsonUi(Ui):
-    """One JSON object a line on stdout; warnings for people on stderr.
-
-    Args:
-        stdout: For events.
-        stderr: For warnings.
-        quiet: Leave out what only tells that something goes on.
-        clock: Seconds, monotonic.
-    """
-
-    interval = JSON_INTERVAL
-
-    def __init__(
-        self, stdout: TextIO, stderr: TextIO, *, quiet: bool = False, clock: Clock = time.monotonic
-    ) -> None:
-        self._stdout = stdout
-        self._stderr = stderr
-        self._quiet = quiet
-        self._clock = clock
-        self._last: dict[tuple[str, str], tuple[dict[str, object], float]] = {}
-
-    def tor(self, phase: str, percent: int | None) -> None:
-        """Every phase is an event, at once."""
-        self._going_on("tor", {"phase": phase, "percent": percent}, now=True)
-
-    def guard(self, fields: Mapping[str, object], words: str) -> None:
-        """An event."""
-        del words
-        self._going_on("guard", dict(fields), now=True)
-
-    def scanning(self, folder: str, files: int, part: Part | None = None) -> None:
-        """At most one event a second."""
-        del folder
-        self._going_on("scanning", {**_fields(part), "files": files}, about=_about(part))
-
-    def hashing(self, done: int, total: int, part: Part | None = None) -> None:
-        """At most one event a second, and one when all is done."""
-        fields = {**_fields(part), "done": done, "total": total}
-        self._going_on("hashing", fields, about=_about(part), now=done >= total)
-
-    def progress(self, statistics: "TorrentStatistics", part: Part | None = None) -> None:
-        """An event a second at most, and one as soon as the state has changed.
-
-        ``rate`` is of what comes in, and once all is here of what goes out.
-        """
-        is_seeding = statistics.state is TorrentState.SEEDING
-        rate = statistics.upload_rate if is_seeding else statistics.download_rate
-        self._going_on(
-            "progress",
-            about=f"{_about(part)}{statistics.state.value}",
-            fields={
-                **_fields(part),
-                "state": statistics.state.value,
-                "done": statistics.done,
-                "total": statistics.wanted,
-                "rate": round(rate),
-                "peers": statistics.peers,
-                "uploaded": statistics.uploaded,
-            },
-        )
-
-    def tracking(self, fields: Mapping[str, object], words: str) -> None:
-        """At most one event a second."""
-        del words
-        self._going_on("tracker", dict(fields))
-
-    def result(self, event: str, fields: Mapping[str, object], words: str) -> None:
-        """The fields alone; people are not listening."""
-        del words
-        self._write(event, fields)
-
-    def note(self, words: str) -> None:
-        """Nothing: programs have the events."""
-        del words
-
-    def warn(self, words: str) -> None:
-        """On stderr, for whoever looks there."""
-        write_line(self._stderr, f"Warning: {words}")
-
-    def error(self, code: ExitCode, message: str, part: Part | None = None) -> None:
-        """An event like any other; it is the last, unless it is about one of several."""
-        self._write("error", {**_fields(part), "code": int(code), "message": message})
-
-    def close(self) -> None:
-        """Nothing to put away."""
-
-    def _going_on(
-        self, event: str, fields: dict[str, object], *, about: str = "", now: bool = False
-    ) -> None:
-        """Write the event unless it is too soon, or says nothing new.
-
-        Args:
-            event: Its name.
-            fields: Its content.
-            about: Events about other things are never too soon after each other.
-            now: It is never too soon for this one.
-        """
-        if self._quiet:
-            return
-        at = self._clock()
-        before, last = self._last.get((event, about), ({}, -HEARTBEAT))
-        age = at - last
-        due = now or age >= JSON_INTERVAL
-        if (fields != before and due) or age >= HEARTBEAT:
-            self._last[event, about] = (fields, at)
-            self._write(event, fields)
-
-    def _write(self, event: str, fields: Mapping[str, object]) -> None:
-        write_line(self._stdout, json.dumps({"event": event, **fields}))
-
-
 class PlainUi(Ui):
     """Lines that suit a log, a pipe or a screen reader: few, and each complete.
 
@@ -281,13 +155,13 @@ class PlainUi(Ui):
 
     def scanning(self, folder: str, files: int, part: Part | None = None) -> None:
         """A line every few seconds."""
-        self._going_on(f"{_about(part)}scanning", f"Looking: {scanning_words(folder, files)}")
+        self._going_on(f"{about(part)}scanning", f"Looking: {scanning_words(folder, files)}")
 
     def hashing(self, done: int, total: int, part: Part | None = None) -> None:
         """A line every few seconds, and one when all is done."""
         name = in_front(part)
         self._going_on(
-            f"{_about(part)}hashing", f"{name}Hashing: {amount(done, total)}", now=done >= total
+            f"{about(part)}hashing", f"{name}Hashing: {amount(done, total)}", now=done >= total
         )
 
     def progress(self, statistics: "TorrentStatistics", part: Part | None = None) -> None:
@@ -296,7 +170,7 @@ class PlainUi(Ui):
         name = in_front(part)
         words = transfer_words(statistics)
         if words:
-            self._going_on(f"{_about(part)}{kind}", f"{name}{state_label(statistics)}: {words}")
+            self._going_on(f"{about(part)}{kind}", f"{name}{state_label(statistics)}: {words}")
 
     def tracking(self, fields: Mapping[str, object], words: str) -> None:
         """A line every few seconds."""
@@ -396,6 +270,8 @@ def write_line(stream: TextIO, line: str) -> None:
 def choose_ui(output: "OutputOptions") -> Ui:
     """The kind of output that suits the options and where stderr goes."""
     if output.json:
+        from torrent_onion.cli.json_ui import JsonUi
+
         return JsonUi(sys.stdout, sys.stderr, quiet=output.quiet)
     # With --verbose the log shares stderr, and would break a live display.
     is_live = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
