@@ -6,7 +6,9 @@ all can be cut at once when Tor is lost: after :meth:`LiveStreams.cut` no byte g
 """
 
 import errno
+import os
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import Protocol, final
 
 import trio
@@ -33,10 +35,6 @@ class StreamSocket(Protocol):
 
     def recv(self, size: int, /) -> Awaitable[bytes]:
         """Read up to ``size`` bytes."""
-        ...
-
-    def recv_into(self, buffer: memoryview, /) -> Awaitable[int]:
-        """Read into ``buffer``."""
         ...
 
     def sendmsg(self, buffers: Sequence[Buffer], /) -> Awaitable[int]:
@@ -139,8 +137,15 @@ class TorStream(trio.abc.Stream):
         """
         if not buffer:
             raise ValueError("an empty buffer would look like the end of the stream")
+        if self._socket.fileno() == -1:
+            raise self._stream_error(None)
         try:
-            return await self._socket.recv_into(buffer)
+            while True:
+                # Trio's recv_into would try before it waits, which here is mostly in vain: tor
+                # brings some cells at a time, so that this is run a hundred times a megabyte.
+                await trio.lowlevel.wait_readable(self._socket)
+                with suppress(BlockingIOError):
+                    return os.readv(self._socket.fileno(), [buffer])
         except (OSError, trio.ClosedResourceError) as error:
             raise self._stream_error(error) from error
 

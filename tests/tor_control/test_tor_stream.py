@@ -2,6 +2,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import pytest
 import trio
@@ -34,11 +35,6 @@ class FakeSocket:
     async def recv(self, size: int, /) -> bytes:
         await self._checkpoint()
         return bytes(size)
-
-    async def recv_into(self, buffer: memoryview, /) -> int:
-        await self._checkpoint()
-        buffer[:1] = b"x"
-        return 1
 
     async def sendmsg(self, buffers: Sequence[Buffer], /) -> int:
         await self._checkpoint()
@@ -171,13 +167,39 @@ async def test_errors_appear_as_trios(number: int, expected: type[Exception]) ->
     with pytest.raises(expected):
         await stream.receive_some()
     with pytest.raises(expected):
-        await stream.receive_into(memoryview(bytearray(1)))
-    with pytest.raises(expected):
         await stream.send_all(b"x")
     with pytest.raises(expected):
         await stream.send_buffers([b"x"])
     with pytest.raises(expected):
         await stream.wait_send_all_might_not_block()
+
+
+async def test_a_connection_that_was_reset_is_lost(pair: Pair) -> None:
+    ours, theirs, _ = pair
+    await ours.send_all(b"never read")
+    await theirs.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        await ours.receive_into(memoryview(bytearray(1)))
+
+
+async def test_a_wake_in_vain_goes_on_waiting(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may say that there is something where there is not (select(2), BUGS)."""
+    ours, theirs, _ = pair
+
+    async def at_once(_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    buffer = bytearray(4)
+    async with trio.open_nursery() as nursery:
+        with monkeypatch.context() as patched:
+            patched.setattr(trio.lowlevel, "wait_readable", at_once)
+            nursery.start_soon(ours.receive_into, memoryview(buffer))
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+        await theirs.send_all(b"late")
+    assert buffer == b"late"
 
 
 async def test_after_close(pair: Pair) -> None:
@@ -189,6 +211,8 @@ async def test_after_close(pair: Pair) -> None:
     for attempt in (ours.receive_some, ours.wait_send_all_might_not_block):
         with pytest.raises(trio.ClosedResourceError):
             await attempt()
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.receive_into(memoryview(bytearray(1)))
     for data in (b"", b"x"):
         with pytest.raises(trio.ClosedResourceError):
             await ours.send_all(data)
@@ -212,8 +236,9 @@ async def test_a_cut_breaks_what_waits_and_what_comes_later(pair: Pair) -> None:
     ours, theirs, streams = pair
 
     async def expect_broken(what: str) -> None:
+        into = memoryview(bytearray(1))
         with pytest.raises(trio.BrokenResourceError):
-            await (ours.receive_some() if what == "read" else ours.send_all(bytes(1 << 24)))
+            await (ours.receive_into(into) if what == "read" else ours.send_all(bytes(1 << 24)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(expect_broken, "read")
@@ -256,8 +281,24 @@ async def test_our_own_close_before_a_cut_stays_our_own(pair: Pair) -> None:
 
 async def test_cancelling_a_read_loses_nothing(pair: Pair) -> None:
     ours, theirs, _ = pair
-    with trio.move_on_after(0) as scope:
-        await ours.receive_some()
-    assert scope.cancelled_caught
+    buffer = bytearray(4)
+    for read in (ours.receive_some, partial(ours.receive_into, memoryview(buffer))):
+        with trio.move_on_after(0) as scope:
+            await read()
+        assert scope.cancelled_caught
     await theirs.send_all(b"data")
-    assert await ours.receive_some() == b"data"
+    with trio.move_on_after(0) as scope:
+        await ours.receive_into(memoryview(buffer))
+    assert scope.cancelled_caught
+    assert await ours.receive_into(memoryview(buffer)) == 4
+    assert buffer == b"data"
+
+
+async def test_two_tasks_may_not_read_at_once(pair: Pair) -> None:
+    ours, _, _ = pair
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.receive_into, memoryview(bytearray(1)))
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await ours.receive_into(memoryview(bytearray(1)))
+        nursery.cancel_scope.cancel()
