@@ -1,6 +1,8 @@
 """The plan against simulated peers, on a clock of our own."""
 
-from math import inf
+from math import exp, inf, sqrt
+from random import Random
+from statistics import mean
 
 import pytest
 
@@ -11,6 +13,7 @@ from torrent_onion.policy.circuit_plan import (
     LITTLE_LEFT,
     LITTLE_SECONDS,
     MAX_CIRCUITS,
+    PATIENCE_SECONDS,
     REFUSED_SECONDS,
     TRIAL_AFTER_SECONDS,
     TRIAL_AGAIN_SECONDS,
@@ -30,13 +33,14 @@ class World:
 
     def __init__(self, most: int, *, total: float, each: float) -> None:
         self.plan = CircuitPlan(most)
-        self.now = 100.0
+        self.now = self.began = 100.0
         self.total = total
         self.each = each
         self.slow: set[int] = set()
         self.received: dict[int, float] = {}
         self.busy = True
         self.left = inf
+        self.connect_seconds = CONNECT
         self.refuses = False
         self._next_key = 1
         self._opening: list[float] = []
@@ -52,13 +56,16 @@ class World:
     def run(self, seconds: float) -> None:
         for _ in range(int(seconds / STEP)):
             self.now += STEP
-            share = min(self.each, self.total / max(1, len(self.received)))
-            for key in self.received:
-                self.received[key] += STEP * (share / 100 if key in self.slow else share)
+            for key, rate in self.rates().items():
+                self.received[key] += STEP * rate
             for _ in [at for at in self._opening if at <= self.now]:
                 self._arrive()
             self._opening = [at for at in self._opening if at > self.now]
             self._obey()
+
+    def rates(self) -> dict[int, float]:
+        share = min(self.each, self.total / max(1, len(self.received)))
+        return {key: share / 100 if key in self.slow else share for key in self.received}
 
     def _arrive(self) -> None:
         self.connect()
@@ -76,7 +83,7 @@ class World:
         for address in decision.open:
             assert address == PEER
             self.opened += 1
-            self._opening.append(self.now + CONNECT)
+            self._opening.append(self.now + self.connect_seconds)
         for key in decision.close:
             del self.received[key]
             self.plan.closed(PEER, key, self.now)
@@ -84,6 +91,58 @@ class World:
     @property
     def circuits(self) -> int:
         return len(self.received)
+
+
+class NoisyWorld(World):
+    """What a circuit carries doubles and halves within seconds, as over Tor."""
+
+    SIGMA = 0.6
+    SECONDS = 1.0  # for which a rate stays about what it is
+
+    def __init__(self, seed: int, most: int, *, total: float, each: float) -> None:
+        self.rng = Random(seed)
+        self.levels: dict[int, float] = {}
+        super().__init__(most, total=total, each=each)
+
+    def rates(self) -> dict[int, float]:
+        kept = exp(-STEP / self.SECONDS)
+        for key in self.received:
+            news = sqrt(1 - kept**2) * self.rng.gauss(0, 1)
+            self.levels[key] = kept * self.levels.get(key, 0.0) + news
+        rates = {
+            key: self.each * exp(self.SIGMA * self.levels[key] - self.SIGMA**2 / 2)
+            for key in self.received
+        }
+        share = min(1.0, self.total / sum(rates.values()))
+        return {key: rate * share for key, rate in rates.items()}
+
+
+@pytest.mark.parametrize(("total", "circuits"), [(100e6, 4), (2e6, 1)])
+def test_noise_neither_ends_circuits_that_help_nor_keeps_those_that_do_not(
+    total: float, circuits: int
+) -> None:
+    counts = []
+    for seed in range(20):
+        world = NoisyWorld(seed, 4, total=total, each=4e6)
+        for _ in range(300):
+            world.run(1)
+            counts.append(world.circuits)
+    assert mean(counts) == pytest.approx(circuits, abs=0.5)
+
+
+class BurstingWorld(World):
+    """The first circuit begins with what had piled up."""
+
+    def rates(self) -> dict[int, float]:
+        burst = 3 if self.now <= self.began + 2 * STEP else 1
+        return {key: rate * burst for key, rate in super().rates().items()}
+
+
+def test_a_burst_is_not_what_later_circuits_are_measured_by() -> None:
+    world = BurstingWorld(4, total=10e6, each=4e6)
+    world.connect_seconds = 1.5
+    world.run(PATIENCE_SECONDS + 4)
+    assert world.circuits == 4
 
 
 @pytest.mark.parametrize("most", range(1, MAX_CIRCUITS + 1))
@@ -108,7 +167,7 @@ def test_nothing_is_made_for_the_little_that_is_left(left: float) -> None:
 
 
 def test_a_circuit_that_others_can_stand_in_for_is_found_by_trial() -> None:
-    world = World(4, total=10e6, each=4.5e6)
+    world = World(4, total=9e6, each=4.5e6)
     world.run(TRIAL_AFTER_SECONDS)
     assert world.circuits == 4
     world.run(4 * TRIAL_SECONDS)
@@ -135,7 +194,7 @@ def test_a_peer_that_is_itself_the_bottleneck_keeps_one() -> None:
 
 
 def test_no_more_than_help_are_kept() -> None:
-    world = World(8, total=10e6, each=4.5e6)
+    world = World(8, total=9e6, each=4.5e6)
     world.run(40)
     assert world.circuits == 2
 
@@ -156,9 +215,12 @@ def test_dials_that_fail_count_as_refusals() -> None:
     samples = {1: Sample(PEER, 10**6, busy=True)}
     assert plan.decide(1.0, samples).open == (PEER,)
     plan.failed(PEER, 2.0)
-    later = {1: Sample(PEER, 5 * 10**6, busy=True)}
-    assert plan.decide(3.0, later).open == ()
-    assert plan.decide(3.0 + REFUSED_SECONDS, {1: Sample(PEER, 10**9, busy=True)}).open == (PEER,)
+    now, received = 2.0, 10**6
+    while now < 2.0 + REFUSED_SECONDS - STEP:
+        now, received = now + STEP, received + 10**6
+        assert plan.decide(now, {1: Sample(PEER, received, busy=True)}).open == ()
+    samples = {1: Sample(PEER, received + 10**6, busy=True)}
+    assert plan.decide(now + STEP, samples).open == (PEER,)
 
 
 def test_who_has_nothing_to_do_gets_no_more() -> None:

@@ -10,6 +10,7 @@ A peer is reached by several connections, each on a circuit of its own ("stripes
 - Now and then the slowest is closed for a trial: where the others carry what it carried, it stays
   closed.
 - One much slower than its siblings is replaced: some relay on its way is slow.
+- Goodput is judged by means of some seconds: that of a moment is noise.
 - When the peer closes extra ones, or they cannot be made, it is left alone for longer and longer,
   and then asked for one at a time.
 
@@ -20,10 +21,11 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from torrent_onion.policy.goodput import Goodput
 from torrent_onion.policy.piece_download import PeerKey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from torrent_onion.core.identity import PeerAddress
 
@@ -58,14 +60,24 @@ LEAVE_SECONDS: Final = 60.0
 TRIAL_AFTER_SECONDS: Final = 15.0
 """How long nothing has changed before the slowest circuit is closed for a trial."""
 
-TRIAL_SECONDS: Final = 2.0
-"""How long the trial takes: the others take over what it carried within a round trip or two."""
+MEAN_SECONDS: Final = 10.0
+"""Over which the goodput before a trial, or before circuits are added, is measured."""
+
+ALONE_SECONDS: Final = 2.0
+"""Over which the first circuit is measured while others are made: it is coming up to speed."""
+
+TRIAL_SECONDS: Final = 5.0
+"""How long the trial takes."""
+
+TAKEOVER_SECONDS: Final = 1.0
+"""Of that: until the others have taken over what it carried, a round trip or two."""
 
 TRIAL_AGAIN_SECONDS: Final = 600.0
 """Until the next trial after one that showed that all are needed; it cost a part of the goodput."""
 
-KEPT_SHARE: Final = 0.5
-"""Of its share of the goodput: if as much is lost without a circuit, it is made again."""
+KEPT_SHARE: Final = 0.25
+"""Of its share of the goodput: if as much is lost without a circuit, it is made again. A needed one
+that stays closed costs more than one kept for nothing, and means of seconds are still noisy."""
 
 REFUSED_SECONDS: Final = 60.0
 """How long a peer that closed extra circuits is left alone, the first time."""
@@ -120,11 +132,12 @@ class _Peer:
     """All circuits to one peer."""
 
     circuits: dict[PeerKey, _Circuit] = field(default_factory=dict)
+    goodput: Goodput = field(default_factory=Goodput)
     opening: int = 0
     changed: float = 0.0
     """When the number of circuits changed last."""
     before: float = 0.0
-    """The best goodput of the others until the newest circuits were there."""
+    """The goodput without the newest circuits."""
     enough: float = 0.0
     """What the newest circuits must raise ``before`` to, as a factor, to be worth keeping."""
     newest: set[PeerKey] = field(default_factory=set)
@@ -196,11 +209,15 @@ class CircuitPlan:
         to_close: list[PeerKey] = []
         total = sum(len(peer.circuits) + peer.opening for peer in self._peers.values())
         for address, peer in self._peers.items():
+            brought = 0
             for key, circuit in peer.circuits.items():
                 if key in samples:
+                    brought += samples[key].received - circuit.received
                     _measure(circuit, samples[key].received, elapsed)
+            peer.goodput.add(now, brought)
             if peer.opening:
-                peer.before = max(peer.before, _goodput(peer, but=peer.newest))
+                if len(peer.circuits) == 1:
+                    peer.before = peer.goodput.since(now - ALONE_SECONDS)
                 continue
             hungry = _is_worth_it(peer, left) and all(
                 key in samples and samples[key].busy for key in peer.circuits
@@ -209,7 +226,7 @@ class CircuitPlan:
             if more:
                 peer.opening = more
                 peer.newest.clear()
-                peer.before, peer.enough = _goodput(peer), 1 + GAIN * more
+                peer.before, peer.enough = _mean(peer, now), 1 + GAIN * more
                 to_open.extend([address] * more)
                 total += more
             else:
@@ -218,15 +235,16 @@ class CircuitPlan:
 
     def _more(self, peer: _Peer, now: float, total: int) -> int:
         """How many circuits to add, as the last ones helped and the peer is what holds us up."""
-        count, goodput = len(peer.circuits), _goodput(peer)
+        count = len(peer.circuits)
         if peer.trial is not None:
             return _end_trial(peer, now)
-        if not count or count >= self._most or now < peer.quiet_until or goodput <= 0:
+        if not count or count >= self._most or now < peer.quiet_until:
             return 0
         if not peer.began:
-            peer.began = True
-            return max(0, min(START, self._most) - total)
-        if total >= ENOUGH or now - peer.changed < SETTLE_SECONDS:
+            peer.began = _momentary(peer) > 0
+            return max(0, min(START, self._most) - total) if peer.began else 0
+        goodput = _mean(peer, now)
+        if total >= ENOUGH or now - peer.changed < 2 * SETTLE_SECONDS or not goodput:
             return 0
         if peer.newest and goodput <= peer.before * peer.enough:
             return 0
@@ -238,7 +256,7 @@ class CircuitPlan:
             return ()
         if peer.newest and now - peer.changed >= PATIENCE_SECONDS:
             judged, peer.newest = tuple(peer.newest), set()
-            useless = _goodput(peer) <= peer.before * peer.enough
+            useless = _mean(peer, now) <= peer.before * peer.enough
             if useless and len(judged) < len(peer.circuits):
                 peer.quiet_until = now + LEAVE_SECONDS
                 return judged
@@ -260,12 +278,17 @@ def _measure(circuit: _Circuit, received: int, elapsed: float) -> None:
     circuit.received = received
 
 
-def _goodput(peer: _Peer, but: "Collection[PeerKey]" = ()) -> float:
-    return sum(circuit.rate for key, circuit in peer.circuits.items() if key not in but)
+def _mean(peer: _Peer, now: float) -> float:
+    """The goodput with the circuits that there are now, once they are up to speed."""
+    return peer.goodput.since(max(peer.changed + SETTLE_SECONDS, now - MEAN_SECONDS))
+
+
+def _momentary(peer: _Peer) -> float:
+    return sum(circuit.rate for circuit in peer.circuits.values())
 
 
 def _is_worth_it(peer: _Peer, left: float) -> bool:
-    return left > max(LITTLE_LEFT, _goodput(peer) * LITTLE_SECONDS)
+    return left > max(LITTLE_LEFT, _momentary(peer) * LITTLE_SECONDS)
 
 
 def _begin_trial(peer: _Peer, now: float) -> tuple[PeerKey, ...]:
@@ -278,7 +301,7 @@ def _begin_trial(peer: _Peer, now: float) -> tuple[PeerKey, ...]:
         return ()
     if any(circuit.slow_since is not None for circuit in peer.circuits.values()):
         return ()  # it is replaced soon, or was slow for a moment only
-    goodput = _goodput(peer)
+    goodput = _mean(peer, now)
     peer.trial = goodput, goodput / len(peer.circuits)
     return (min(list(peer.circuits)[1:], key=lambda key: peer.circuits[key].rate),)
 
@@ -288,7 +311,7 @@ def _end_trial(peer: _Peer, now: float) -> int:
     if peer.trial is None or now - peer.changed < TRIAL_SECONDS:
         return 0
     (before, share), peer.trial = peer.trial, None
-    if before - _goodput(peer) >= share * KEPT_SHARE:
+    if before - peer.goodput.since(peer.changed + TAKEOVER_SECONDS) >= share * KEPT_SHARE:
         peer.next_trial = now + TRIAL_AGAIN_SECONDS
         return 1
     peer.quiet_until = now + LEAVE_SECONDS
@@ -298,7 +321,7 @@ def _end_trial(peer: _Peer, now: float) -> int:
 
 def _slow(peer: _Peer, now: float) -> tuple[PeerKey, ...]:
     """A circuit that has been much slower than its siblings for long; another takes its place."""
-    mean = _goodput(peer) / len(peer.circuits)
+    mean = _momentary(peer) / len(peer.circuits)
     for key, circuit in peer.circuits.items():
         if circuit.rate >= mean * SLOW_SHARE:
             circuit.slow_since = None

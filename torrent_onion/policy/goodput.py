@@ -1,0 +1,37 @@
+"""What came from one peer over the last while, looked back on: rates are means, not moments.
+
+Over Tor a rate halves and doubles from second to second, and whoever judges by moments judges by
+luck.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+REMEMBERED_SECONDS: Final = 15.0
+
+
+class Goodput:
+    """A sum that grows, and what it was at each moment of the last ``REMEMBERED_SECONDS``."""
+
+    __slots__ = ("_points", "_sum")
+
+    def __init__(self) -> None:
+        self._sum = 0
+        self._points: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, amount: int) -> None:
+        """Count bytes. Call it at each moment of interest, with 0 as well."""
+        self._sum += amount
+        self._points.append((now, self._sum))
+        while now - self._points[0][0] > REMEMBERED_SECONDS:
+            self._points.popleft()
+
+    def since(self, start: float) -> float:
+        """Return the mean in bytes a second from ``start`` to the last moment; 0 if it is later."""
+        for moment, before in self._points:
+            if moment >= start:
+                last, after = self._points[-1]
+                return (after - before) / (last - moment) if last > moment else 0.0
+        return 0.0
