@@ -66,6 +66,30 @@ def test_part_of_a_piece(
     assert [(s.file, s.offset + i) for s in spans for i in range(s.length)] == wanted
 
 
+@given(piece_lengths, file_lengths, st.booleans(), st.data())
+def test_only_padding_that_ends_a_piece_is_not_fetched(
+    piece_length: int, lengths: list[int], aligned: bool, data: st.DataObject
+) -> None:
+    padding = data.draw(st.sets(st.integers(0, max(0, len(lengths) - 1)))) if lengths else set()
+    layout = PieceLayout(piece_length, lengths, aligned=aligned, padding=padding)
+    for index, piece in enumerate(addressed_bytes(piece_length, lengths, aligned=aligned)):
+        fetched = list(piece)
+        while fetched and fetched[-1][0] in padding:
+            del fetched[-1]
+        assert layout.fetched_size(index) == len(fetched or piece)
+        assert layout.piece_size(index) == len(piece)
+
+
+def test_blocks_end_where_padding_begins() -> None:
+    lengths = [BLOCK_SIZE + 5, 3 * BLOCK_SIZE - 5, 7]
+    layout = PieceLayout(4 * BLOCK_SIZE, lengths, padding=[1])
+    assert layout.num_blocks(0) == 2
+    assert layout.block(0, 1) == Block(0, BLOCK_SIZE, 5)
+    with pytest.raises(IndexError):
+        layout.block(0, 2)
+    assert layout.is_valid_request(0, 2 * BLOCK_SIZE, BLOCK_SIZE), "others may ask for it"
+
+
 def test_blocks_of_a_piece() -> None:
     layout = PieceLayout(BLOCK_SIZE * 2 + 5, [BLOCK_SIZE * 3])
     assert layout.num_pieces == 2

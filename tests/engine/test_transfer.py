@@ -13,7 +13,7 @@ from tests.engine.helpers import ContentMaker, MemoryNetwork, tree, until
 from torrent_onion.core.bitfield import Bitfield
 from torrent_onion.core.identity import PeerAddress
 from torrent_onion.core.magnet import Magnet
-from torrent_onion.core.metainfo import Metainfo
+from torrent_onion.core.metainfo import Metainfo, TorrentFormat
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.disk import Disk
 from torrent_onion.engine.downloads import SPARE_SECONDS
@@ -30,10 +30,11 @@ PIECE = 32768
 
 @asynccontextmanager
 async def seeding(
-    network: MemoryNetwork, content: Path, number: int = 1
+    network: MemoryNetwork, content: Path, number: int = 1, form: TorrentFormat = TorrentFormat.V1
 ) -> AsyncIterator[tuple[Metainfo, PeerAddress, Session]]:
     """A session that seeds a folder at an address of the network."""
-    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    made = await create_torrent(content, piece_length=PIECE, torrent_format=form)
+    metainfo = made.metainfo
     address, listener = network.listen(number)
     async with open_session(dial=network.dial) as session:
         spec = TorrentSpec(metainfo, content.parent, shared_path=content, own_address=address)
@@ -65,6 +66,20 @@ async def test_a_single_file_by_magnet_link_alone(network: MemoryNetwork, tmp_pa
         magnet = Magnet(info_hashes=metainfo.info.info_hashes, peers=(address,))
         await fetch(network, TorrentSpec(magnet, tmp_path / "get", peers=magnet.peers))
     assert (tmp_path / "get" / "one file.bin").read_bytes() == content.read_bytes()
+
+
+async def test_padding_is_not_fetched(network: MemoryNetwork, tmp_path: Path) -> None:
+    """Small files in pieces of two blocks, so that most of what the pieces hold is padding."""
+    content = tmp_path / "seed" / "small files"
+    content.mkdir(parents=True)
+    for number in range(30):
+        (content / f"{number:02}").write_bytes(random.Random(number).randbytes(1 + 900 * number))
+    hybrid = TorrentFormat.HYBRID
+    async with seeding(network, content, form=hybrid) as (metainfo, address, session):
+        assert any(entry.is_pad for entry in metainfo.info.files)
+        await fetch(network, TorrentSpec(metainfo, tmp_path / "get", peers=(address,)))
+        assert session.torrents[0].statistics().uploaded == metainfo.info.total_length
+    assert tree(tmp_path / "get" / content.name) == tree(content)
 
 
 async def test_a_second_run_goes_on_where_the_first_ended(

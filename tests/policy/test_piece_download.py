@@ -42,6 +42,20 @@ def test_a_whole_piece_is_put_together(download: PieceDownload, content: Content
     assert download.contributors() == {0: 1, 1: 1, 2: 2, 3: 2}
 
 
+def test_padding_is_zeros_and_is_not_asked_for(content: Content) -> None:
+    def used(size: int) -> bytearray:
+        return bytearray(b"\xff" * size)
+
+    size, fetched = 4 * BLOCK_SIZE, BLOCK_SIZE + 10
+    download = PieceDownload(3, size, used, fetched=fetched)
+    blocks = download.take((1,), 9)
+    assert blocks == [Block(3, 0, BLOCK_SIZE), Block(3, BLOCK_SIZE, 10)]
+    for block in blocks:
+        receive(download, 1, block, content)
+    assert download.is_complete
+    assert download.buffer == b"".join(map(content, blocks)) + bytes(size - fetched)
+
+
 def test_a_returned_block_is_taken_first(download: PieceDownload) -> None:
     download.take((1,), 2)
     download.drop_asker(0, 1)

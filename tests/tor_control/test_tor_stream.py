@@ -182,9 +182,7 @@ async def test_a_connection_that_was_reset_is_lost(pair: Pair) -> None:
         await ours.receive_into(memoryview(bytearray(1)))
 
 
-async def test_a_wake_in_vain_goes_on_waiting(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_wake_in_vain_goes_on_waiting(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel may say that there is something where there is not (select(2), BUGS)."""
     ours, theirs, _ = pair
 

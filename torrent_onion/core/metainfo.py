@@ -187,8 +187,12 @@ def make_layout(
     files: tuple[FileEntry, ...], piece_length: int, torrent_format: TorrentFormat
 ) -> PieceLayout:
     """Return where the pieces of a torrent lie: version 2 alone aligns files without pad files."""
-    lengths = [entry.length for entry in files]
-    return PieceLayout(piece_length, lengths, aligned=torrent_format is TorrentFormat.V2)
+    return PieceLayout(
+        piece_length,
+        [entry.length for entry in files],
+        aligned=torrent_format is TorrentFormat.V2,
+        padding=[number for number, entry in enumerate(files) if entry.is_pad],
+    )
 
 
 def data_length(files: Sequence[FileEntry], layout: PieceLayout, index: int) -> int:

@@ -3,13 +3,15 @@
 - Pieces are cut from all files as one long stream (BEP 3). In a torrent of version 2 alone, a file
   starts at a piece boundary instead (``aligned``; BEP 52), and the gap before it is no data: the
   last piece of a file is short and nothing may be asked for beyond it.
+- Hybrid torrents fill that gap with padding (BEP 47). It belongs to the piece, and others may ask
+  for it, but it is all zeros: the blocks that we fetch end where the data ends.
 - Everything is O(1), or O(log files) plus the files touched; nothing lists all pieces. A file costs
-  24 bytes.
+  25 bytes.
 """
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 BLOCK_SIZE: Final = 16 * 1024
@@ -42,12 +44,14 @@ class PieceLayout:
         piece_length: Bytes of every piece but the last (of each file, if aligned).
         file_lengths: Bytes of each file, in the order of the torrent.
         aligned: Each file starts at a piece boundary.
+        padding: Numbers of the files that are padding.
     """
 
     __slots__ = (
         "_aligned",
         "_filled",
         "_filled_starts",
+        "_is_padding",
         "_lengths",
         "_starts",
         "num_pieces",
@@ -56,13 +60,21 @@ class PieceLayout:
     )
 
     def __init__(
-        self, piece_length: int, file_lengths: Sequence[int], *, aligned: bool = False
+        self,
+        piece_length: int,
+        file_lengths: Sequence[int],
+        *,
+        aligned: bool = False,
+        padding: Collection[int] = (),
     ) -> None:
         if piece_length < 1 or any(length < 0 for length in file_lengths):
             raise ValueError("lengths are not negative, and that of a piece not zero")
         self.piece_length: Final = piece_length
         self._aligned = aligned
         self._lengths = array("q", file_lengths)
+        self._is_padding = bytearray(len(self._lengths))
+        for file in padding:
+            self._is_padding[file] = True
         self.total_length: Final = sum(self._lengths)
         self._starts = array("q")
         # Files that have data, and where they start: empty ones would stand in the way of bisect.
@@ -98,18 +110,32 @@ class PieceLayout:
             end = self._filled_starts[place] + self._lengths[self._filled[place]]
         return min(self.piece_length, end - start)
 
+    def fetched_size(self, index: int) -> int:
+        """Return the number of bytes in a piece before the padding that ends it.
+
+        A piece of nothing but padding is fetched like any other: no torrent needs one.
+        """
+        size = self.piece_size(index)
+        start = index * self.piece_length
+        end = start + size
+        place = bisect_left(self._filled_starts, end) - 1
+        while end > start and self._is_padding[self._filled[place]]:
+            end = self._filled_starts[place]
+            place -= 1
+        return end - start if end > start else size
+
     def num_blocks(self, index: int) -> int:
-        """Return the number of blocks in a piece."""
-        return -(-self.piece_size(index) // BLOCK_SIZE)
+        """Return the number of blocks in a piece that are fetched."""
+        return -(-self.fetched_size(index) // BLOCK_SIZE)
 
     def block(self, index: int, number: int) -> Block:
-        """Return the block of that number in a piece.
+        """Return the block of that number in a piece, as it is fetched.
 
         Raises:
             IndexError: There is no such piece or block.
         """
         begin = number * BLOCK_SIZE
-        left = self.piece_size(index) - begin
+        left = self.fetched_size(index) - begin
         if number < 0 or left <= 0:
             raise IndexError(f"block {number} of piece {index}")
         return Block(index, begin, min(BLOCK_SIZE, left))

@@ -192,7 +192,9 @@ class PieceBoard:
         self.num_wanted_missing = self.useful.bit_count()
 
     def _begin(self, index: int) -> PieceDownload:
-        download = PieceDownload(index, self._layout.piece_size(index), self.buffers.take)
+        layout = self._layout
+        size, fetched = layout.piece_size(index), layout.fetched_size(index)
+        download = PieceDownload(index, size, self.buffers.take, fetched=fetched)
         self.downloads[index] = download
         self.open ^= 1 << index
         return download

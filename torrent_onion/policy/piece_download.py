@@ -59,6 +59,7 @@ class PieceDownload:
         index: The piece.
         size: Its length in bytes.
         new_buffer: Gives a buffer of a length, whatever is in it.
+        fetched: How much of it the blocks are; what follows is padding, zeros. None: all.
 
     Attributes:
         buffer: The piece's bytes; empty until a block is received.
@@ -78,6 +79,7 @@ class PieceDownload:
         "_states",
         "_view",
         "buffer",
+        "fetched",
         "index",
         "missing",
         "num_blocks",
@@ -89,12 +91,18 @@ class PieceDownload:
     )
 
     def __init__(
-        self, index: int, size: int, new_buffer: Callable[[int], bytearray] = bytearray
+        self,
+        index: int,
+        size: int,
+        new_buffer: Callable[[int], bytearray] = bytearray,
+        *,
+        fetched: int | None = None,
     ) -> None:
         self._new_buffer = new_buffer
         self.index: Final = index
         self.size: Final = size
-        self.num_blocks: Final = -(-size // BLOCK_SIZE)
+        self.fetched: Final = size if fetched is None else fetched
+        self.num_blocks: Final = -(-self.fetched // BLOCK_SIZE)
         self.buffer = bytearray()
         self._view: memoryview | None = None
         self.solo = False
@@ -139,7 +147,7 @@ class PieceDownload:
     def block(self, number: int) -> Block:
         """Return the request for a block."""
         begin = number * BLOCK_SIZE
-        return Block(self.index, begin, min(BLOCK_SIZE, self.size - begin))
+        return Block(self.index, begin, min(BLOCK_SIZE, self.fetched - begin))
 
     def state(self, number: int) -> BlockState:
         """Return the state of a block."""
@@ -228,9 +236,7 @@ class PieceDownload:
         number = begin // BLOCK_SIZE
         view = self._view
         if view is None:
-            # Through a memoryview: assigning to a part of a bytearray would copy twice.
-            self.buffer = self._new_buffer(self.size)
-            view = self._view = memoryview(self.buffer)
+            view = self._make_buffer()
         view[begin : begin + len(data)] = data
         if self._states[number] == _MISSING:
             self.missing -= 1
@@ -241,6 +247,14 @@ class PieceDownload:
             return ()
         self._askers[number] = (peer,)
         return tuple(asker for asker in askers if asker != peer)
+
+    def _make_buffer(self) -> memoryview:
+        self.buffer = self._new_buffer(self.size)
+        # Through a memoryview: assigning to a part of a bytearray would copy twice.
+        view = self._view = memoryview(self.buffer)
+        if self.fetched < self.size:
+            view[self.fetched :] = bytes(self.size - self.fetched)
+        return view
 
     def reject(self, numbers: Collection[int]) -> frozenset[PeerKey]:
         """Make received blocks that turned out bad missing again; return who sent them."""
