@@ -139,6 +139,10 @@ class OtherTor:
             self.control.ask("GETINFO version")
         return f"{service}.onion:{ONION_PORT}"
 
+    def withdraw(self, place: str) -> None:
+        """End an onion service that was published here."""
+        self.control.ask(f"DEL_ONION {place.partition('.')[0]}")
+
     def virtual_ip(self, onion: str) -> str:
         """An IPv4 address that stands for an onion, for programs that know no names."""
         [mapping] = self.control.ask(f"MAPADDRESS 0.0.0.0={onion}")

@@ -26,6 +26,8 @@ from integration.shared_network import network_in_thread
 from torrent_onion.engine.settings import Settings
 
 DEFAULT = Settings().circuits
+CONTENT = "onion.bin"
+OURS, LIBTORRENT = "ours", "libtorrent"
 COUNTS = (1, 2, 4, 6, 8)
 """Circuits in the plot."""
 
@@ -43,8 +45,8 @@ class Network:
     virtual: str = ""
     raw_onion: str = ""
     clearnet: str = ""
-    cpu: list[tuple[float, float]] = field(default_factory=list)
-    """Seconds of our getter and of its tor for each run with the default circuits."""
+    cpu: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """Seconds of a getter and of its tor for each transfer over the onion, by whose it is."""
 
     @property
     def socks(self) -> str:
@@ -53,19 +55,14 @@ class Network:
 
     def ours(self, circuits: int, peer: str | None = None) -> float:
         """MB/s of our getter."""
-        before = cpu_seconds(self.fetching.pid)
+        name = OURS if circuits == DEFAULT and peer is None else ""
         peer = peer or f"{self.onion}:{ONION_PORT}"
-        result = self._run("get", self.torrent, self.folder / "got", peer, self.socks, circuits)
-        if circuits == DEFAULT and peer.startswith(self.onion):
-            used = cpu_seconds(self.fetching.pid) - before
-            self.cpu.append((result["cpu"], used))
-        return self.megabytes / float(result["seconds"])
+        return self._run(name, "get", peer, self.socks, circuits)
 
     def libtorrent(self, peer: str) -> float:
         """MB/s of libtorrent."""
-        socks = self.fetching.socks_port
-        result = self._run("libtorrent-get", self.torrent, self.folder / "got", peer, socks)
-        return self.megabytes / float(result["seconds"])
+        name = LIBTORRENT if peer.startswith(self.virtual) else ""
+        return self._run(name, "libtorrent-get", peer, self.fetching.socks_port)
 
     def raw(self, circuits: int) -> float:
         """MB/s of bare sockets."""
@@ -74,11 +71,17 @@ class Network:
         seconds = raw_sockets.fetch(socks, self.raw_onion, ONION_PORT, size, circuits)
         return self.megabytes / seconds
 
-    def _run(self, *arguments: Any) -> dict[str, Any]:
+    def _run(self, name: str, program: str, *how: Any) -> float:
+        got = self.folder / "got"
+        before = cpu_seconds(self.fetching.pid)
         try:
-            return run_peer(*arguments)
+            result = run_peer(program, self.torrent, got, *how)
         finally:
-            shutil.rmtree(self.folder / "got", ignore_errors=True)
+            shutil.rmtree(got, ignore_errors=True)
+        if name:
+            used = cpu_seconds(self.fetching.pid) - before
+            self.cpu.setdefault(name, []).append((result["cpu"], used))
+        return self.megabytes / float(result["seconds"])
 
 
 def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
@@ -118,7 +121,7 @@ def measure_by_circuits(folder: Path, megabytes: int, runs: int) -> list[dict[st
 
 def bring_up(stack: ExitStack, folder: Path, megabytes: int) -> Network:
     """Start everything; ``stack`` ends it."""
-    content = make_content(folder / "onion.bin", megabytes * MEGABYTE)
+    content = make_content(folder / CONTENT, megabytes * MEGABYTE)
     stack.callback(content.unlink)
     torrent = make_torrent(content, folder / "onion.torrent")
     tors = folder / "tor"
@@ -151,7 +154,7 @@ def _port(place: str) -> int:
 
 
 def _rows(
-    taken: dict[str, list[float]], cpu: list[tuple[float, float]], megabytes: int
+    taken: dict[str, list[float]], cpu: dict[str, list[tuple[float, float]]], megabytes: int
 ) -> Iterator[Row]:
     onion = f"onion, {megabytes} MB, {DEFAULT} circuits at most"
     same, one, unit = "bare sockets, as many circuits", "onion, one circuit", "MB/s"
@@ -161,5 +164,7 @@ def _rows(
     clear = "through an exit, from libtorrent"
     yield Row(clear, "libtorrent", unit, taken["ours exit"], taken["libtorrent exit"], 1.0)
     gigabytes = megabytes / 1000
-    getter, tor = ([used[side] / gigabytes for used in cpu] for side in (0, 1))
-    yield Row("CPU of the getter a GB", "its tor", "s", getter, tor, 0.3, less_is_better=True)
+    for name, reach in ((OURS, 0.3), (LIBTORRENT, None)):
+        getter, tor = ([used[side] / gigabytes for used in cpu[name]] for side in (0, 1))
+        what = f"CPU of a getter a GB, {name}"
+        yield Row(what, "its tor", "s", getter, tor, reach, less_is_better=True)

@@ -2,6 +2,7 @@
 
 Each getter has an onion service of its own and finds the others through the seeder (``onion_pex``).
 All fetch through one tor, each on circuits of its own, and go on serving until the last is done.
+The seeder is a new one each time, which knows nobody: else it would name all who ever came.
 """
 
 import json
@@ -12,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from integration.bench import onion_transfer
+from integration.bench import onion_transfer, raw_sockets
 from integration.bench.figures import Row
-from integration.bench.processes import PEER, ROOT, process_command
-from integration.running_tor import ONION_PORT
+from integration.bench.processes import PEER, ROOT, process_command, serving_peer
+from integration.running_tor import ONION_PORT, OtherTor
 
 GETTERS = 6
 REACH = 3.0
@@ -47,10 +48,10 @@ def measure(folder: Path, megabytes: int, runs: int) -> Iterator[Row]:
 def _fetch(network: onion_transfer.Network, getters: int) -> float:
     """Seconds from the moment that all may begin until the last one has everything."""
     with ExitStack() as stack:
-        begun = [_begin(stack, network, number) for number in range(getters)]
+        seeder = _begin_seeding(stack, network)
+        begun = [_begin(stack, network, number, seeder) for number in range(getters)]
         for process in begun:
-            port = int(_answer(process)["target"].rpartition(":")[2])
-            _say(process, network.fetching.publish(port))
+            _say(process, _publish(stack, network.fetching, _answer(process)["target"]))
         for process in begun:
             _answer(process)
         began = time.monotonic()
@@ -61,10 +62,23 @@ def _fetch(network: onion_transfer.Network, getters: int) -> float:
         return time.monotonic() - began
 
 
-def _begin(stack: ExitStack, network: onion_transfer.Network, number: int) -> Process:
+def _begin_seeding(stack: ExitStack, network: onion_transfer.Network) -> str:
+    content = network.folder / onion_transfer.CONTENT
+    _, target = stack.enter_context(serving_peer("seed", network.torrent, content, "tcp"))
+    place = _publish(stack, network.serving, target)
+    raw_sockets.warm(network.fetching.socks_port, place.rpartition(":")[0], ONION_PORT)
+    return place
+
+
+def _publish(stack: ExitStack, tor: OtherTor, target: str) -> str:
+    place = tor.publish(int(target.rpartition(":")[2]))
+    stack.callback(tor.withdraw, place)
+    return place
+
+
+def _begin(stack: ExitStack, network: onion_transfer.Network, number: int, seeder: str) -> Process:
     got = network.folder / f"got {number}"
     stack.callback(shutil.rmtree, got, ignore_errors=True)
-    seeder = f"{network.onion}:{ONION_PORT}"
     command = process_command(PEER, ("swarm-get", network.torrent, got, seeder, network.socks))
     process = stack.enter_context(
         subprocess.Popen(
