@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,21 @@ async def test_a_piece_longer_than_the_buffer_is_hashed_whole(content: Path) -> 
         for piece in pieces
     )
     assert info.files[0].pieces_root == root_of_piece_layer(layer, PIECE)
+
+
+async def test_memory_is_bounded_whatever_the_length_of_a_piece(tmp_path: Path) -> None:
+    path, piece = tmp_path / "sparse", 64 * CHUNK
+    with path.open("wb") as file:
+        file.truncate(2 * piece)
+    tracemalloc.start()
+    try:
+        made = await create_torrent(path, torrent_format=TorrentFormat.HYBRID, piece_length=piece)
+        check = await check_data(made.metainfo, path, progress=no_progress)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not check.bad
+    assert peak < piece / 4
 
 
 @pytest.mark.parametrize("torrent_format", TorrentFormat)
