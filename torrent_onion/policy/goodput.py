@@ -10,6 +10,8 @@ from collections import deque
 from typing import Final
 
 REMEMBERED_SECONDS: Final = 15.0
+POINT_SECONDS: Final = 0.25
+"""How far the moments that are remembered lie apart: sixty of them take 6 KB."""
 
 
 class Goodput:
@@ -24,9 +26,12 @@ class Goodput:
     def add(self, now: float, amount: int) -> None:
         """Count bytes. Call it at each moment of interest, with 0 as well."""
         self._sum += amount
-        self._points.append((now, self._sum))
-        while now - self._points[0][0] > REMEMBERED_SECONDS:
-            self._points.popleft()
+        points = self._points
+        if len(points) > 1 and now - points[-2][0] < POINT_SECONDS:
+            points.pop()
+        points.append((now, self._sum))
+        while now - points[0][0] > REMEMBERED_SECONDS:
+            points.popleft()
 
     def since(self, start: float) -> float:
         """Return the mean in bytes a second from ``start`` to the last moment; 0 if it is later."""
