@@ -41,6 +41,7 @@ class World:
         self.busy = True
         self.left = inf
         self.connect_seconds = CONNECT
+        self.step = STEP
         self.refuses = False
         self._next_key = 1
         self._opening: list[float] = []
@@ -54,10 +55,10 @@ class World:
         self.received[key] = 0.0
 
     def run(self, seconds: float) -> None:
-        for _ in range(int(seconds / STEP)):
-            self.now += STEP
+        for _ in range(round(seconds / self.step)):
+            self.now += self.step
             for key, rate in self.rates().items():
-                self.received[key] += STEP * rate
+                self.received[key] += self.step * rate
             for _ in [at for at in self._opening if at <= self.now]:
                 self._arrive()
             self._opening = [at for at in self._opening if at > self.now]
@@ -105,7 +106,7 @@ class NoisyWorld(World):
         super().__init__(most, total=total, each=each)
 
     def rates(self) -> dict[int, float]:
-        kept = exp(-STEP / self.SECONDS)
+        kept = exp(-self.step / self.SECONDS)
         for key in self.received:
             news = sqrt(1 - kept**2) * self.rng.gauss(0, 1)
             self.levels[key] = kept * self.levels.get(key, 0.0) + news
@@ -117,17 +118,33 @@ class NoisyWorld(World):
         return {key: rate * share for key, rate in rates.items()}
 
 
-@pytest.mark.parametrize(("total", "circuits"), [(100e6, 4), (2e6, 1)])
+@pytest.mark.parametrize(("total", "circuits", "worst"), [(100e6, 4, 0.3), (2e6, 1, 0.6)])
 def test_noise_neither_ends_circuits_that_help_nor_keeps_those_that_do_not(
-    total: float, circuits: int
+    total: float, circuits: int, worst: float
 ) -> None:
-    counts = []
+    means = []
     for seed in range(20):
         world = NoisyWorld(seed, 4, total=total, each=4e6)
+        world.step = 0.1  # as the engine asks
+        counts = []
         for _ in range(300):
             world.run(1)
             counts.append(world.circuits)
-    assert mean(counts) == pytest.approx(circuits, abs=0.5)
+        means.append(mean(counts))
+    assert means == pytest.approx([circuits] * len(means), abs=worst)
+
+
+@pytest.mark.parametrize("gap", [3.0, 6.0, 20.0, 60.0])
+@pytest.mark.parametrize("when", [1.0, 10.0, TRIAL_AFTER_SECONDS, TRIAL_AFTER_SECONDS + 3])
+def test_a_process_that_was_stopped_judges_no_circuit_by_that(gap: float, when: float) -> None:
+    world = World(4, total=100e6, each=4e6)
+    world.run(when)
+    world.step = gap
+    world.run(gap)
+    world.step = STEP
+    world.run(TRIAL_AFTER_SECONDS + TRIAL_SECONDS + 2)
+    assert world.circuits == 4
+    assert world.opened <= 4, "and one for a trial"
 
 
 class BurstingWorld(World):
@@ -239,6 +256,17 @@ def test_a_slow_circuit_is_replaced() -> None:
     world.run(30)
     assert slow not in world.received
     assert world.circuits == 3
+
+
+def test_a_peer_that_goes_while_others_are_opening_is_forgotten_when_they_fail() -> None:
+    plan = CircuitPlan(4)
+    plan.connected(PEER, 1, 0.0)
+    opening = plan.decide(1.0, {1: Sample(PEER, 10**6, busy=True)}).open
+    plan.closed(PEER, 1, 2.0)
+    for _ in opening:
+        plan.failed(PEER, 3.0)
+    assert opening
+    assert not plan._peers
 
 
 def test_a_peer_that_is_gone_is_forgotten() -> None:

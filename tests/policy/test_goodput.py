@@ -9,7 +9,8 @@ def test_the_mean_is_of_what_came_since_then() -> None:
     for second, amount in enumerate([5, 10, 20, 30]):
         goodput.add(second, amount)
     assert goodput.since(0) == pytest.approx(20)
-    assert goodput.since(1.5) == pytest.approx(30)
+    assert goodput.since(2) == pytest.approx(30)
+    assert goodput.since(1.5) == pytest.approx(25), "from the moment before"
     assert goodput.since(3) == 0
     assert goodput.since(4) == 0
 
@@ -28,5 +29,12 @@ def test_it_looks_back_no_longer_than_it_has_to() -> None:
     for second in range(1, 100):
         goodput.add(second, 1)
     assert goodput.since(0) == pytest.approx(1)
-    goodput.add(99 + 2 * REMEMBERED_SECONDS, 0)
-    assert goodput.since(0) == 0, "nothing is known of the time before"
+
+
+def test_what_came_while_nobody_counted_is_no_stall() -> None:
+    goodput = Goodput()
+    for second in range(20):
+        goodput.add(second, 100)
+    gap = 4 * REMEMBERED_SECONDS
+    goodput.add(19 + gap, int(100 * gap))
+    assert goodput.since(19 + gap - 1) == pytest.approx(100)

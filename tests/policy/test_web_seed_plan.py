@@ -99,6 +99,13 @@ def test_runs_of_blocks() -> None:
     assert list(contiguous(layout, [a, c, d, e])) == [[a], [c, d], [e]]
 
 
+def test_padding_that_is_not_fetched_is_no_gap() -> None:
+    layout = PieceLayout(2 * BLOCK_SIZE, [5, 2 * BLOCK_SIZE - 5, BLOCK_SIZE], padding=[1])
+    blocks = [layout.block(0, 0), layout.block(1, 0)]
+    assert blocks == [Block(0, 0, 5), Block(1, 0, BLOCK_SIZE)]
+    assert list(contiguous(layout, blocks)) == [blocks]
+
+
 def test_files_that_begin_at_pieces_leave_no_gap() -> None:
     layout = PieceLayout(BLOCK_SIZE, [5, BLOCK_SIZE], aligned=True)
     blocks = [Block(0, 0, 5), Block(1, 0, BLOCK_SIZE)]

@@ -40,7 +40,7 @@ ENOUGH: Final = 8
 """Circuits to all peers of a torrent: who has so many is not held up by any one peer's."""
 
 LITTLE_LEFT: Final = 2 << 20
-"""Bytes that one circuit has brought before others are made."""
+"""Bytes still to be fetched for which no circuit is made."""
 
 LITTLE_SECONDS: Final = 2.0
 """Seconds' worth of the goodput: so soon no new circuit repays what it cost."""
@@ -61,7 +61,7 @@ TRIAL_AFTER_SECONDS: Final = 15.0
 """How long nothing has changed before the slowest circuit is closed for a trial."""
 
 MEAN_SECONDS: Final = 10.0
-"""Over which the goodput before a trial, or before circuits are added, is measured."""
+"""Over which goodput is measured at most; right after a change it is measured since then."""
 
 ALONE_SECONDS: Final = 2.0
 """Over which the first circuit is measured while others are made: it is coming up to speed."""
@@ -149,6 +149,8 @@ class _Peer:
     trial: tuple[float, float] | None = None
     """The goodput before a circuit was closed for a trial, and that circuit's share of it."""
     next_trial: float = 0.0
+    goes_on: bool = False
+    """The last trial showed a circuit that was not needed: the next may follow at once."""
 
 
 class CircuitPlan:
@@ -173,6 +175,7 @@ class CircuitPlan:
             peer.newest.add(key)
         peer.circuits[key] = _Circuit(now, 0)
         peer.changed = now
+        peer.goes_on = False
 
     def failed(self, address: "PeerAddress", now: float) -> None:
         """One more connection to a peer could not be made, or came to no handshake."""
@@ -180,6 +183,7 @@ class CircuitPlan:
         if peer is not None:
             peer.opening = max(0, peer.opening - 1)
             self._refused(peer, now)
+            self._forget_if_gone(address, peer)
 
     def closed(self, address: "PeerAddress", key: PeerKey, now: float) -> None:
         """A connection has ended; a peer that ends an extra one early wants no more."""
@@ -187,9 +191,9 @@ class CircuitPlan:
         circuit = peer.circuits.pop(key, None) if peer is not None else None
         if peer is None or circuit is None:
             return
-        if not peer.circuits and not peer.opening:
-            del self._peers[address]
-        elif key in peer.newest and now - circuit.since < PATIENCE_SECONDS:
+        if self._forget_if_gone(address, peer):
+            return
+        if key in peer.newest and now - circuit.since < PATIENCE_SECONDS:
             self._refused(peer, now)
         peer.newest.discard(key)
         peer.changed = now
@@ -204,6 +208,8 @@ class CircuitPlan:
             samples: Every connection that was told of by ``connected`` and not closed.
             left: Bytes that are still to be fetched.
         """
+        if self._most == 1:
+            return Decision()
         elapsed, self._sampled = now - self._sampled, now
         to_open: list[PeerAddress] = []
         to_close: list[PeerKey] = []
@@ -262,6 +268,12 @@ class CircuitPlan:
                 return judged
         return _slow(peer, now) or (_begin_trial(peer, now) if hungry else ())
 
+    def _forget_if_gone(self, address: "PeerAddress", peer: _Peer) -> bool:
+        is_gone = not peer.circuits and not peer.opening
+        if is_gone:
+            del self._peers[address]
+        return is_gone
+
     def _refused(self, peer: _Peer, now: float) -> None:
         wait = min(REFUSED_SECONDS * 2**peer.refusals, MAX_REFUSED_SECONDS)
         peer.refusals += 1
@@ -296,13 +308,15 @@ def _begin_trial(peer: _Peer, now: float) -> tuple[PeerKey, ...]:
 
     Never the first one: without it the peer would be dialled as one that has left.
     """
-    is_settled = now - peer.changed >= TRIAL_AFTER_SECONDS and not peer.newest
+    wait = TRIAL_SECONDS if peer.goes_on else TRIAL_AFTER_SECONDS
+    is_settled = now - peer.changed >= wait and not peer.newest
     if not is_settled or peer.trial is not None or now < peer.next_trial:
         return ()
     if any(circuit.slow_since is not None for circuit in peer.circuits.values()):
         return ()  # it is replaced soon, or was slow for a moment only
     goodput = _mean(peer, now)
     peer.trial = goodput, goodput / len(peer.circuits)
+    peer.changed = now  # the connection may take a moment to end
     return (min(list(peer.circuits)[1:], key=lambda key: peer.circuits[key].rate),)
 
 
@@ -315,7 +329,7 @@ def _end_trial(peer: _Peer, now: float) -> int:
         peer.next_trial = now + TRIAL_AGAIN_SECONDS
         return 1
     peer.quiet_until = now + LEAVE_SECONDS
-    peer.changed = now - TRIAL_AFTER_SECONDS  # the next one may follow at once
+    peer.goes_on = True
     return 0
 
 

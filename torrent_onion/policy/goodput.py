@@ -30,13 +30,20 @@ class Goodput:
         if len(points) > 1 and now - points[-2][0] < POINT_SECONDS:
             points.pop()
         points.append((now, self._sum))
-        while now - points[0][0] > REMEMBERED_SECONDS:
+        while len(points) > 1 and now - points[1][0] >= REMEMBERED_SECONDS:
             points.popleft()
 
     def since(self, start: float) -> float:
-        """Return the mean in bytes a second from ``start`` to the last moment; 0 if it is later."""
-        for moment, before in self._points:
-            if moment >= start:
-                last, after = self._points[-1]
-                return (after - before) / (last - moment) if last > moment else 0.0
-        return 0.0
+        """Return the mean in bytes a second from ``start`` to the last moment; 0 if it is later.
+
+        Where nothing was counted for a while (the process was stopped), it reaches back to before
+        that: the bytes that came meanwhile are counted at its end.
+        """
+        began: tuple[float, int] | None = None
+        for point in self._points:
+            if began is None or point[0] <= start:
+                began = point
+        if began is None:
+            return 0.0
+        last, after = self._points[-1]
+        return (after - began[1]) / (last - began[0]) if last > began[0] else 0.0

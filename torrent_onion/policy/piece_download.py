@@ -249,11 +249,11 @@ class PieceDownload:
         return tuple(asker for asker in askers if asker != peer)
 
     def _make_buffer(self) -> memoryview:
-        self.buffer = self._new_buffer(self.size)
+        # New memory is zeros, as padding is.
+        is_whole = self.fetched == self.size
+        self.buffer = self._new_buffer(self.size) if is_whole else bytearray(self.size)
         # Through a memoryview: assigning to a part of a bytearray would copy twice.
         view = self._view = memoryview(self.buffer)
-        if self.fetched < self.size:
-            view[self.fetched :] = bytes(self.size - self.fetched)
         return view
 
     def reject(self, numbers: Collection[int]) -> frozenset[PeerKey]:

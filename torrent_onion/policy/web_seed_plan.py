@@ -69,7 +69,7 @@ def next_run(
 
 
 def contiguous(layout: PieceLayout, blocks: Iterable[Block]) -> Iterator[list[Block]]:
-    """Part blocks into runs without gaps, in the order of the data."""
+    """Part blocks into runs without gaps, padding left out, in the order of the data."""
     ordered = sorted(blocks)
     if not ordered:
         return
@@ -95,5 +95,5 @@ def _follows(layout: PieceLayout, one: Block, other: Block) -> bool:
     end = one.begin + one.length
     if one.piece == other.piece:
         return end == other.begin
-    is_last = end == layout.piece_size(one.piece)
+    is_last = end == layout.fetched_size(one.piece)
     return is_last and (other.piece, other.begin) == (one.piece + 1, 0)

@@ -89,7 +89,7 @@ def file_parts(info: Info, blocks: Iterable[Block]) -> list[FilePart]:
 
     Args:
         info: The torrent.
-        blocks: In the order of the data, without gaps.
+        blocks: In the order of the data, without gaps but padding that is not fetched.
     """
     parts: list[FilePart] = []
     for block in blocks:
