@@ -58,10 +58,17 @@ async def served(tor: Tor, serve: Serve) -> AsyncIterator[OnionService]:
 
 
 async def request_target(stream: TorStream) -> str:
-    """Read a request; give what it asks for."""
-    data = await stream.receive_some(65536)
-    while data and b"\r\n\r\n" not in data:
-        data += await stream.receive_some(65536)
+    """Read a request; give what it asks for.
+
+    Raises:
+        trio.BrokenResourceError: The client hung up before: it had got elsewhere what it wanted.
+    """
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = await stream.receive_some(65536)
+        if not more:
+            raise trio.BrokenResourceError("no request came")
+        data += more
     return data.split(b" ")[1].decode()
 
 
