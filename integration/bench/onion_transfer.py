@@ -55,13 +55,13 @@ class Network:
 
     def ours(self, circuits: int, peer: str | None = None) -> float:
         """MB/s of our getter."""
-        name = OURS if circuits == DEFAULT and peer is None else ""
+        name = OURS if circuits == DEFAULT and peer is None else None
         peer = peer or f"{self.onion}:{ONION_PORT}"
         return self._run(name, "get", peer, self.socks, circuits)
 
     def libtorrent(self, peer: str) -> float:
         """MB/s of libtorrent."""
-        name = LIBTORRENT if peer.startswith(self.virtual) else ""
+        name = LIBTORRENT if peer.startswith(self.virtual) else None
         return self._run(name, "libtorrent-get", peer, self.fetching.socks_port)
 
     def raw(self, circuits: int) -> float:
@@ -71,14 +71,14 @@ class Network:
         seconds = raw_sockets.fetch(socks, self.raw_onion, ONION_PORT, size, circuits)
         return self.megabytes / seconds
 
-    def _run(self, name: str, program: str, *how: Any) -> float:
+    def _run(self, name: str | None, program: str, *how: Any) -> float:
         got = self.folder / "got"
         before = cpu_seconds(self.fetching.pid)
         try:
             result = run_peer(program, self.torrent, got, *how)
         finally:
             shutil.rmtree(got, ignore_errors=True)
-        if name:
+        if name is not None:
             used = cpu_seconds(self.fetching.pid) - before
             self.cpu.setdefault(name, []).append((result["cpu"], used))
         return self.megabytes / float(result["seconds"])
@@ -135,9 +135,9 @@ def bring_up(stack: ExitStack, folder: Path, megabytes: int) -> Network:
     )
     network = Network(serving, fetching, folder, torrent, megabytes)
     _, place = stack.enter_context(serving_peer("seed", torrent, content, "tcp"))
-    network.onion = _host(serving.publish(_port(place)))
+    network.onion = host_of(serving.publish(port_of(place)))
     _, place = stack.enter_context(serving_peer("raw-serve"))
-    network.raw_onion = _host(serving.publish(_port(place)))
+    network.raw_onion = host_of(serving.publish(port_of(place)))
     _, network.clearnet = stack.enter_context(serving_peer("libtorrent-seed", torrent, folder))
     network.virtual = fetching.virtual_ip(network.onion)
     for onion in (network.onion, network.raw_onion):  # descriptors fetched, circuits at hand
@@ -145,11 +145,13 @@ def bring_up(stack: ExitStack, folder: Path, megabytes: int) -> Network:
     return network
 
 
-def _host(place: str) -> str:
+def host_of(place: str) -> str:
+    """Of ``HOST:PORT``."""
     return place.rpartition(":")[0]
 
 
-def _port(place: str) -> int:
+def port_of(place: str) -> int:
+    """Of ``HOST:PORT``."""
     return int(place.rpartition(":")[2])
 
 

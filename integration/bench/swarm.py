@@ -15,6 +15,7 @@ from pathlib import Path
 
 from integration.bench import onion_transfer, raw_sockets
 from integration.bench.figures import Row
+from integration.bench.onion_transfer import host_of, port_of
 from integration.bench.processes import PEER, ROOT, process_command, serving_peer
 from integration.running_tor import ONION_PORT, OtherTor
 
@@ -66,12 +67,12 @@ def _begin_seeding(stack: ExitStack, network: onion_transfer.Network) -> str:
     content = network.folder / onion_transfer.CONTENT
     _, target = stack.enter_context(serving_peer("seed", network.torrent, content, "tcp"))
     place = _publish(stack, network.serving, target)
-    raw_sockets.warm(network.fetching.socks_port, place.rpartition(":")[0], ONION_PORT)
+    raw_sockets.warm(network.fetching.socks_port, host_of(place), ONION_PORT)
     return place
 
 
 def _publish(stack: ExitStack, tor: OtherTor, target: str) -> str:
-    place = tor.publish(int(target.rpartition(":")[2]))
+    place = tor.publish(port_of(target))
     stack.callback(tor.withdraw, place)
     return place
 

@@ -47,7 +47,7 @@ def test_padding_is_zeros_and_is_not_asked_for(content: Content) -> None:
         return bytearray(b"\xff" * size)
 
     size, fetched = 4 * BLOCK_SIZE, BLOCK_SIZE + 10
-    download = PieceDownload(3, size, used, fetched=fetched)
+    download = PieceDownload(3, size, used, fetched_size=fetched)
     blocks = download.take((1,), 9)
     assert blocks == [Block(3, 0, BLOCK_SIZE), Block(3, BLOCK_SIZE, 10)]
     for block in blocks:

@@ -47,7 +47,10 @@ class PickerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layout = PieceLayout(PIECE_LENGTH, [NUM_PIECES * PIECE_LENGTH - 7])
+        data = 2 * PIECE_LENGTH + BLOCK_SIZE + 3  # piece 2 has two blocks, and padding behind them
+        padding = 3 * PIECE_LENGTH - data
+        rest = (NUM_PIECES - 3) * PIECE_LENGTH - 7
+        self.layout = PieceLayout(PIECE_LENGTH, [data, padding, rest], padding=[1])
         self.picker = PiecePicker(self.layout, Bitfield(NUM_PIECES), rng=Random(0))
         self.pieces: dict[int, set[int]] = {}
         self.liars: set[int] = set()
@@ -276,6 +279,8 @@ class PickerMachine(RuleBasedStateMachine):
         ]
         if not bad:
             buffer = download.buffer
+            fetched = self.layout.fetched_size(index)
+            assert not any(buffer[fetched:]), "padding is zeros, whatever the buffer had before"
             assert self.picker.piece_verified(index) <= self.liars
             self.picker.buffers.give_back(buffer)
             self.have.add(index)

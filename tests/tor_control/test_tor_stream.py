@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -162,7 +163,17 @@ async def test_nothing_is_copied() -> None:
         (errno.EBADF, trio.ClosedResourceError),
     ],
 )
-async def test_errors_appear_as_trios(number: int, expected: type[Exception]) -> None:
+async def test_errors_appear_as_trios(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[Exception]
+) -> None:
+    def failing(_descriptor: int, _buffers: Sequence[memoryview]) -> int:
+        raise OSError(number, "")
+
+    ours, theirs, _ = pair
+    await theirs.send_all(b"x")
+    monkeypatch.setattr(os, "readv", failing)
+    with pytest.raises(expected):
+        await ours.receive_into(memoryview(bytearray(1)))
     stream = stream_over(FakeSocket(error=OSError(number, "")))
     with pytest.raises(expected):
         await stream.receive_some()
@@ -230,13 +241,14 @@ async def test_two_tasks_may_not_send_at_once(pair: Pair) -> None:
         await ours.wait_send_all_might_not_block()
 
 
-async def test_a_cut_breaks_what_waits_and_what_comes_later(pair: Pair) -> None:
+@pytest.mark.parametrize("into", [False, True])
+async def test_a_cut_breaks_what_waits_and_what_comes_later(pair: Pair, *, into: bool) -> None:
     ours, theirs, streams = pair
+    read = partial(ours.receive_into, memoryview(bytearray(1))) if into else ours.receive_some
 
     async def expect_broken(what: str) -> None:
-        into = memoryview(bytearray(1))
         with pytest.raises(trio.BrokenResourceError):
-            await (ours.receive_into(into) if what == "read" else ours.send_all(bytes(1 << 24)))
+            await (read() if what == "read" else ours.send_all(bytes(1 << 24)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(expect_broken, "read")
@@ -248,7 +260,7 @@ async def test_a_cut_breaks_what_waits_and_what_comes_later(pair: Pair) -> None:
     assert ours.was_cut
     ours.cut()
     with pytest.raises(trio.BrokenResourceError):
-        await ours.receive_some()
+        await read()
     with pytest.raises(trio.BrokenResourceError):
         await ours.send_all(b"")
     await ours.aclose()
@@ -285,11 +297,13 @@ async def test_cancelling_a_read_loses_nothing(pair: Pair) -> None:
             await read()
         assert scope.cancelled_caught
     await theirs.send_all(b"data")
+    assert await ours.receive_some() == b"data"
+    await theirs.send_all(b"more")
     with trio.move_on_after(0) as scope:
         await ours.receive_into(memoryview(buffer))
     assert scope.cancelled_caught
     assert await ours.receive_into(memoryview(buffer)) == 4
-    assert buffer == b"data"
+    assert buffer == b"more"
 
 
 async def test_two_tasks_may_not_read_at_once(pair: Pair) -> None:

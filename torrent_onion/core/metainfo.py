@@ -12,7 +12,7 @@ Specifications: BEP 3, 12 (tiers), 19 (web seeds), 27 (private), 47 (pad files),
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -140,7 +140,7 @@ class Info:
 
     def data_length(self, index: int) -> int:
         """Return how many bytes of a piece are data, padding not counted."""
-        return data_length(self.files, self.layout, index)
+        return self.layout.data_length(index, 0, self.layout.piece_size(index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +193,6 @@ def make_layout(
         aligned=torrent_format is TorrentFormat.V2,
         padding=[number for number, entry in enumerate(files) if entry.is_pad],
     )
-
-
-def data_length(files: Sequence[FileEntry], layout: PieceLayout, index: int) -> int:
-    """Return how many bytes of a piece are data, padding not counted."""
-    spans = layout.spans(index, 0, layout.piece_size(index))
-    return sum(span.length for span in spans if not files[span.file].is_pad)
 
 
 def hash_info(raw: bytes, torrent_format: TorrentFormat) -> InfoHashes:

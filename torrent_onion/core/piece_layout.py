@@ -124,6 +124,11 @@ class PieceLayout:
             place -= 1
         return end - start if end > start else size
 
+    def data_length(self, index: int, begin: int, length: int) -> int:
+        """Return how many bytes of a part of a piece are no padding; the errors of ``spans``."""
+        spans = self.spans(index, begin, length)
+        return sum(span.length for span in spans if not self._is_padding[span.file])
+
     def num_blocks(self, index: int) -> int:
         """Return the number of blocks in a piece that are fetched."""
         return -(-self.fetched_size(index) // BLOCK_SIZE)

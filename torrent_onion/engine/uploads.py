@@ -1,7 +1,6 @@
 """What a torrent gives: to whom, which pieces, and until when."""
 
 from collections.abc import Sequence
-from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -151,8 +150,7 @@ class Uploads:
         """Blocks of ``size`` bytes went out; padding is not what anybody wanted of us (BEP 47)."""
         info = self._torrent.info
         if self._has_padding and info is not None:
-            spans = chain.from_iterable(info.layout.spans(*block) for block in blocks)
-            size = sum(span.length for span in spans if not info.files[span.file].is_pad)
+            size = sum(info.layout.data_length(*block) for block in blocks)
         peer.data_sent += size
         self.goals.data_sent += size
 

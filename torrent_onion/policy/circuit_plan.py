@@ -46,7 +46,8 @@ LITTLE_SECONDS: Final = 2.0
 """Seconds' worth of the goodput: so soon no new circuit repays what it cost."""
 
 SETTLE_SECONDS: Final = 0.75
-"""Until a new circuit is judged for the first time: it comes up to speed in a round trip or two."""
+"""Until circuits are judged after a change: a new one comes up to speed, and others take over what
+one that was closed has carried, in a round trip or two."""
 
 PATIENCE_SECONDS: Final = 5.0
 """Until a circuit that raised nothing is given up: Tor's slow ones take that long to come up."""
@@ -68,9 +69,6 @@ ALONE_SECONDS: Final = 2.0
 
 TRIAL_SECONDS: Final = 5.0
 """How long the trial takes."""
-
-TAKEOVER_SECONDS: Final = 1.0
-"""Of that: until the others have taken over what it carried, a round trip or two."""
 
 TRIAL_AGAIN_SECONDS: Final = 600.0
 """Until the next trial after one that showed that all are needed; it cost a part of the goodput."""
@@ -325,7 +323,7 @@ def _end_trial(peer: _Peer, now: float) -> int:
     if peer.trial is None or now - peer.changed < TRIAL_SECONDS:
         return 0
     (before, share), peer.trial = peer.trial, None
-    if before - peer.goodput.since(peer.changed + TAKEOVER_SECONDS) >= share * KEPT_SHARE:
+    if before - _mean(peer, now) >= share * KEPT_SHARE:
         peer.next_trial = now + TRIAL_AGAIN_SECONDS
         return 1
     peer.quiet_until = now + LEAVE_SECONDS

@@ -1,7 +1,8 @@
 """What came from one peer over the last while, looked back on: rates are means, not moments.
 
 Over Tor a rate halves and doubles from second to second, and whoever judges by moments judges by
-luck.
+luck. ``RateMeter`` is another thing: always the last ten seconds, counted in whole ones, for what
+is shown.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import deque
 from typing import Final
 
 REMEMBERED_SECONDS: Final = 15.0
+"""Longer than anybody looks back."""
 POINT_SECONDS: Final = 0.25
 """How far the moments that are remembered lie apart: sixty of them take 6 KB."""
 

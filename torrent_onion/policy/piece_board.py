@@ -193,8 +193,8 @@ class PieceBoard:
 
     def _begin(self, index: int) -> PieceDownload:
         layout = self._layout
-        size, fetched = layout.piece_size(index), layout.fetched_size(index)
-        download = PieceDownload(index, size, self.buffers.take, fetched=fetched)
+        size, fetched_size = layout.piece_size(index), layout.fetched_size(index)
+        download = PieceDownload(index, size, self.buffers.take, fetched_size=fetched_size)
         self.downloads[index] = download
         self.open ^= 1 << index
         return download

@@ -59,7 +59,7 @@ class PieceDownload:
         index: The piece.
         size: Its length in bytes.
         new_buffer: Gives a buffer of a length, whatever is in it.
-        fetched: How much of it the blocks are; what follows is padding, zeros. None: all.
+        fetched_size: Bytes that the blocks are; what follows is padding, zeros. None: all.
 
     Attributes:
         buffer: The piece's bytes; empty until a block is received.
@@ -72,6 +72,7 @@ class PieceDownload:
 
     __slots__ = (
         "_askers",
+        "_fetched_size",
         "_new_buffer",
         "_next",
         "_not_received",
@@ -79,7 +80,6 @@ class PieceDownload:
         "_states",
         "_view",
         "buffer",
-        "fetched",
         "index",
         "missing",
         "num_blocks",
@@ -96,13 +96,13 @@ class PieceDownload:
         size: int,
         new_buffer: Callable[[int], bytearray] = bytearray,
         *,
-        fetched: int | None = None,
+        fetched_size: int | None = None,
     ) -> None:
         self._new_buffer = new_buffer
         self.index: Final = index
         self.size: Final = size
-        self.fetched: Final = size if fetched is None else fetched
-        self.num_blocks: Final = -(-self.fetched // BLOCK_SIZE)
+        self._fetched_size: Final = size if fetched_size is None else fetched_size
+        self.num_blocks: Final = -(-self._fetched_size // BLOCK_SIZE)
         self.buffer = bytearray()
         self._view: memoryview | None = None
         self.solo = False
@@ -147,7 +147,7 @@ class PieceDownload:
     def block(self, number: int) -> Block:
         """Return the request for a block."""
         begin = number * BLOCK_SIZE
-        return Block(self.index, begin, min(BLOCK_SIZE, self.fetched - begin))
+        return Block(self.index, begin, min(BLOCK_SIZE, self._fetched_size - begin))
 
     def state(self, number: int) -> BlockState:
         """Return the state of a block."""
@@ -250,11 +250,11 @@ class PieceDownload:
 
     def _make_buffer(self) -> memoryview:
         # New memory is zeros, as padding is.
-        is_whole = self.fetched == self.size
+        is_whole = self._fetched_size == self.size
         self.buffer = self._new_buffer(self.size) if is_whole else bytearray(self.size)
         # Through a memoryview: assigning to a part of a bytearray would copy twice.
-        view = self._view = memoryview(self.buffer)
-        return view
+        self._view = memoryview(self.buffer)
+        return self._view
 
     def reject(self, numbers: Collection[int]) -> frozenset[PeerKey]:
         """Make received blocks that turned out bad missing again; return who sent them."""
