@@ -389,6 +389,30 @@ class TestFarewell:
                 start = trio.current_time()
         assert trio.current_time() - start == pytest.approx(FAREWELL_SECONDS)
 
+    async def test_who_leaves_with_the_last_byte_says_that_it_completed(
+        self, web: MemoryWeb, torrent: FakeTorrent, autojump_clock: Autojump
+    ) -> None:
+        tracker(web, CLEARNET)
+        torrent.has_metadata.set()
+        torrent.numbers = replace(torrent.numbers, total=100)
+        async with announcing(make(torrent, web, [[CLEARNET]])):
+            await trio.sleep(10)
+            torrent.numbers = replace(torrent.numbers, done=100, downloaded=100)
+            torrent.all_verified.set()
+        assert [event for _, event in events(web)] == ["started", "completed", "stopped"]
+        assert [query(request)["left"] for request in web.requests] == ["100", "0", "0"]
+
+    async def test_a_tracker_that_does_not_answer_hears_that_we_are_gone_all_the_same(
+        self, web: MemoryWeb, torrent: FakeTorrent, autojump_clock: Autojump
+    ) -> None:
+        tracker(web, CLEARNET, reply(), silence)
+        torrent.numbers = replace(torrent.numbers, total=100)
+        async with announcing(make(torrent, web, [[CLEARNET]])):
+            await trio.sleep(10)
+            torrent.numbers = replace(torrent.numbers, done=100, downloaded=100)
+            torrent.all_verified.set()
+        assert [event for _, event in events(web)] == ["started", "completed", "stopped"]
+
     async def test_farewells_are_spread_and_go_to_those_who_answered(
         self, web: MemoryWeb, torrent: FakeTorrent, autojump_clock: Autojump
     ) -> None:

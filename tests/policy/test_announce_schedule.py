@@ -220,17 +220,62 @@ class TestEvents:
         announce(one, now)
         second, first, _ = one.trackers
         assert one.farewells() == [
-            Announcement(second, AnnounceEvent.STOPPED, None, complete=False),
-            Announcement(first, AnnounceEvent.STOPPED, b"id", complete=False),
+            (Announcement(second, AnnounceEvent.STOPPED, None, complete=False),),
+            (Announcement(first, AnnounceEvent.STOPPED, b"id", complete=False),),
         ]
 
 
-def test_farewell_also_to_a_tracker_that_is_just_being_told() -> None:
-    one = schedule(A)
-    started = begin(one, 0)
-    assert [farewell.tracker for farewell in one.farewells()] == [A]
-    one.failed(started, 1)
-    assert one.farewells() == []
+class TestFarewell:
+    def events(self, one: AnnounceSchedule) -> list[list[AnnounceEvent | None]]:
+        return [[each.event for each in farewell] for farewell in one.farewells()]
+
+    def test_also_to_a_tracker_that_is_just_being_told(self) -> None:
+        one = schedule(A)
+        started = begin(one, 0)
+        assert self.events(one) == [[AnnounceEvent.STOPPED]]
+        one.failed(started, 1)
+        assert self.events(one) == []
+
+    def test_who_does_not_know_that_we_completed_hears_it_first(self) -> None:
+        one = schedule(A, B)
+        announce(one, 0)
+        one.completed(10, fetched=True)
+        assert one.farewells() == [
+            (
+                Announcement(one.trackers[0], AnnounceEvent.COMPLETED, None, complete=True),
+                Announcement(one.trackers[0], AnnounceEvent.STOPPED, None, complete=True),
+            )
+        ]
+        announce(one, 10)
+        assert self.events(one) == [[AnnounceEvent.STOPPED]]
+
+    def test_completed_is_said_again_if_it_was_not_heard_yet(self) -> None:
+        one = schedule(A)
+        announce(one, 0)
+        one.completed(10, fetched=True)
+        begin(one, 10)
+        assert self.events(one) == [[AnnounceEvent.COMPLETED, AnnounceEvent.STOPPED]]
+
+    def test_completed_while_started_is_under_way(self) -> None:
+        one = schedule(A)
+        begin(one, 0)
+        one.completed(1, fetched=True)
+        assert self.events(one) == [[AnnounceEvent.COMPLETED, AnnounceEvent.STOPPED]]
+
+    def test_a_seed_that_is_just_starting_never_completes(self) -> None:
+        one = schedule(A, complete=True)
+        begin(one, 0)
+        one.completed(1, fetched=True)
+        assert self.events(one) == [[AnnounceEvent.STOPPED]]
+
+    def test_what_was_on_the_disk_is_no_download(self) -> None:
+        one = schedule(A)
+        started = begin(one, 0)
+        one.completed(1, fetched=False)
+        assert self.events(one) == [[AnnounceEvent.STOPPED]]
+        one.answered(started, REPLY, 2)
+        assert self.events(one) == [[AnnounceEvent.STOPPED]]
+        assert announce(one, due(one)).event is None
 
 
 def test_a_tracker_id_goes_back_to_its_own_tracker_only() -> None:

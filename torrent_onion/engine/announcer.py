@@ -52,6 +52,8 @@ FAREWELL_SECONDS = 3.0
 """For all ``stopped`` announces together; a command has 5 seconds to end."""
 FAREWELL_SPREAD = 1.0
 """Seconds within which they go out."""
+LAST_COMPLETED_SECONDS = 1.0
+"""For a ``completed`` on leaving; then comes ``stopped``, whether or not it was answered."""
 LOOK_SECONDS = 60.0
 """How often we look whether all peers are gone, so that we must ask for others."""
 
@@ -201,12 +203,15 @@ class Announcer:
         self._add_lines()
         self._changed.ring()
         await self._torrent.all_verified.wait()
+        self._note_completion()
+        self._changed.ring()
+
+    def _note_completion(self) -> None:
         if not self._is_complete():
-            return  # only some of the files were wanted
+            return  # only some of the files were wanted, or we leave before the end
         fetched = self._torrent.statistics().downloaded > 0
         for line in self._lines:
             line.schedule.completed(trio.current_time(), fetched=fetched)
-        self._changed.ring()
 
     def _is_complete(self) -> bool:
         statistics = self._torrent.statistics()
@@ -319,14 +324,16 @@ class Announcer:
         return self._sign(onion_proof_message(info_hash, str(url), minute))
 
     async def _say_goodbye(self) -> None:
+        self._note_completion()  # the last byte may have come a moment ago
         async with trio.open_nursery() as nursery:
             for line in self._lines:
-                for announcement in line.schedule.farewells():
-                    nursery.start_soon(self._farewell, line, announcement)
+                for announcements in line.schedule.farewells():
+                    nursery.start_soon(self._farewell, line, announcements)
 
-    async def _farewell(self, line: _Line, announcement: Announcement) -> None:
+    async def _farewell(self, line: _Line, announcements: Sequence[Announcement]) -> None:
         await trio.sleep(self._rng.uniform(0, FAREWELL_SPREAD))
-        with suppress(RemoteError, OSError):
-            await self._ask(
-                line, announcement, self._trackers[announcement.tracker], FAREWELL_SECONDS
-            )
+        for announcement in announcements:
+            is_last = announcement.event is AnnounceEvent.STOPPED
+            seconds = FAREWELL_SECONDS if is_last else LAST_COMPLETED_SECONDS
+            with suppress(RemoteError, OSError):
+                await self._ask(line, announcement, self._trackers[announcement.tracker], seconds)

@@ -11,7 +11,8 @@ A schedule has one tier of trackers and one info-hash. Rules:
   must not stay together.
 - Who has nobody to talk to asks again sooner, but not before the tracker's own minimum.
 - ``started`` goes to a tracker once, ``completed`` only to one that knew us incomplete, ``stopped``
-  to all that were told that we started, or are just being told.
+  to all that were told that we started, or are just being told. Who leaves with the last byte says
+  both, one after the other.
 """
 
 from __future__ import annotations
@@ -95,12 +96,13 @@ class AnnounceSchedule:
     ) -> None:
         self._rng = rng
         self._complete = complete
+        self._has_fetched = False
         self._trackers = [_Tracker(url) for url in dict.fromkeys(tier)]
         rng.shuffle(self._trackers)
         self._next = self._next_if_hungry = start
         self._hunger = FIRST_HUNGER / 2
         self._sent_hungry = False
-        self._under_way: str | None = None
+        self._under_way: Announcement | None = None
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -122,8 +124,8 @@ class AnnounceSchedule:
             return None
         self._sent_hungry = hungry
         tracker = next(tracker for tracker in self._trackers if tracker.not_before <= now)
-        self._under_way = tracker.url
-        return Announcement(tracker.url, self._event(tracker), tracker.tracker_id, self._complete)
+        self._under_way = self._announcement(tracker, self._event(tracker))
+        return self._under_way
 
     def answered(self, announcement: Announcement, reply: AnnounceReply, now: float) -> None:
         """Note that a tracker took an announcement: it is the first of its tier from now on."""
@@ -167,24 +169,38 @@ class AnnounceSchedule:
                 download that a tracker should count.
         """
         self._complete = True
-        for tracker in self._trackers:
-            if not fetched and tracker.told is not None:
-                tracker.told = True
+        self._has_fetched = fetched
         if self._event(self._trackers[0]) is AnnounceEvent.COMPLETED:
             self._next = self._next_if_hungry = min(self._next, now)
 
-    def farewells(self) -> list[Announcement]:
-        """Return what to send on leaving: to every tracker that may believe that we are here."""
-        return [
-            Announcement(tracker.url, AnnounceEvent.STOPPED, tracker.tracker_id, self._complete)
-            for tracker in self._trackers
-            if tracker.told is not None or tracker.url == self._under_way
-        ]
+    def farewells(self) -> list[tuple[Announcement, ...]]:
+        """What to send on leaving.
+
+        Returns:
+            For every tracker that may believe that we are here, what it must hear in this order. An
+            announcement that is under way counts as lost: ``completed`` is said again.
+        """
+        each = map(self._farewell, self._trackers)
+        return [announcements for announcements in each if announcements]
+
+    def _farewell(self, tracker: _Tracker) -> tuple[Announcement, ...]:
+        told, under_way = tracker.told, self._under_way
+        if told is None and under_way is not None and under_way.tracker == tracker.url:
+            told = under_way.complete
+        if told is None:
+            return ()
+        stopped = self._announcement(tracker, AnnounceEvent.STOPPED)
+        if told or not self._has_fetched:
+            return (stopped,)
+        return (self._announcement(tracker, AnnounceEvent.COMPLETED), stopped)
+
+    def _announcement(self, tracker: _Tracker, event: AnnounceEvent | None) -> Announcement:
+        return Announcement(tracker.url, event, tracker.tracker_id, self._complete)
 
     def _event(self, tracker: _Tracker) -> AnnounceEvent | None:
         if tracker.told is None:
             return AnnounceEvent.STARTED
-        return AnnounceEvent.COMPLETED if self._complete and not tracker.told else None
+        return AnnounceEvent.COMPLETED if self._has_fetched and not tracker.told else None
 
     def _end(self, announcement: Announcement) -> _Tracker:
         """Note that an announcement is over; return its tracker."""
