@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from tests.cli.conftest import FakeTerminal
 from torrent_onion.cli.exit_codes import ExitCode, OutputClosed, SeveralFailed, explain
 from torrent_onion.cli.fetch_options import FetchOptions
-from torrent_onion.cli.getting import GetRequest, read_requests
+from torrent_onion.cli.getting import GetRequest, Unreadable, read_requests
 from torrent_onion.cli.json_ui import JsonUi
 from torrent_onion.cli.parts import parts_of, run_each
 from torrent_onion.cli.program import program
@@ -105,10 +105,22 @@ def test_what_cannot_be_read_is_one_failure_of_several() -> None:
     texts = (link, "magnet:?xt=urn:btih:x", f"{link}&dn=again")
     first, second, third = read_requests([fetch_source(text) for text in texts], options)
     assert isinstance(first, GetRequest)
-    assert isinstance(second, MagnetError)
-    assert isinstance(third, PathError)
+    assert isinstance(second, Unreadable)
+    assert isinstance(second.error, MagnetError)
+    assert isinstance(third, Unreadable)
+    assert isinstance(third.error, PathError)
+    assert [one.name for one in (first, second, third)] == ["ab" * 20, texts[1], "again"]
     with pytest.raises(MagnetError):
         read_requests([fetch_source(texts[1])], options)
+
+
+def test_a_file_of_several_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "holidays.torrent"
+    file.write_bytes(b"d")
+    texts = (str(file), f"magnet:?xt=urn:btih:{'x' * 40}&tr={'y' * 40}")
+    options = FetchOptions(folder=Path("there"), peers=(PEER,))
+    readings = read_requests([fetch_source(text) for text in texts], options)
+    assert [one.name for one in readings] == [str(file), texts[1][:60] + "…"]
 
 
 @pytest.mark.parametrize("option", ["--output", "--key"])

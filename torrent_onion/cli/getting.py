@@ -56,6 +56,13 @@ class GetRequest:
     options: FetchOptions
 
     @property
+    def name(self) -> str:
+        """What people call it."""
+        if isinstance(self.source, Magnet):
+            return self.source.name or self.source.info_hashes.display
+        return self.source.info.name
+
+    @property
     def source_hash(self) -> bytes:
         """Tells torrents apart."""
         source = self.source
@@ -126,8 +133,20 @@ def prepare_folder(folder: Path) -> None:
         raise PathError(f"No permission to write into {folder}. Choose another with --dir.")
 
 
-Reading = GetRequest | TorrentOnionError
-"""What was asked for, or why it makes no sense."""
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """One of several that makes no sense.
+
+    Args:
+        name: What people call it.
+        error: Why.
+    """
+
+    name: str
+    error: TorrentOnionError
+
+
+Reading = GetRequest | Unreadable
 
 
 def read_requests(sources: Sequence[UnreadSource], options: FetchOptions) -> list[Reading]:
@@ -144,12 +163,15 @@ def read_requests(sources: Sequence[UnreadSource], options: FetchOptions) -> lis
     for source in sources:
         try:
             request = read_request(source, options)
-            if request.source_hash in seen:
-                raise PathError("The same torrent is named twice. Name it once.")
+        except TorrentOnionError as error:
+            readings.append(Unreadable(source.name, error))
+            continue
+        if request.source_hash in seen:
+            twice = PathError("The same torrent is named twice. Name it once.")
+            readings.append(Unreadable(request.name, twice))
+        else:
             seen.add(request.source_hash)
             readings.append(request)
-        except TorrentOnionError as error:
-            readings.append(error)
     return readings
 
 
@@ -174,23 +196,13 @@ async def get(read: Callable[[], list[Reading]], config: TorConfig, ui: Ui) -> N
         if options is not None:
             limits = settings(options.limits, options.circuits, is_tor_ours=tor.is_launched)
         async with open_session(dial=tor.dial, settings=limits) as session:
-            uis = parts_of(ui, [_name(one) for one in readings])
+            uis = parts_of(ui, [one.name for one in readings])
             await run_each([partial(_get_one, tor, session, one) for one in readings], uis)
 
 
-def _name(reading: Reading) -> str:
-    """What people call it."""
-    if isinstance(reading, TorrentOnionError):
-        return "?"
-    source = reading.source
-    if isinstance(source, Magnet):
-        return source.name or source.info_hashes.display
-    return source.info.name
-
-
 async def _get_one(tor: Tor, session: Session, request: Reading, ui: Ui) -> None:
-    if isinstance(request, TorrentOnionError):
-        raise request
+    if isinstance(request, Unreadable):
+        raise request.error
     async with AsyncExitStack() as stack:
         onion = None
         if request.options.keep_serving:

@@ -19,6 +19,9 @@ Source = Metainfo | Magnet
 MAX_TORRENT_FILE = 64 << 20
 """Bytes of the largest .torrent file that is read; 100,000 files make about 10 MiB."""
 
+MAX_NAME = 60
+"""Characters of a link that stand for it."""
+
 _STDIN = "-"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _INFO_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|[a-z2-7]{32}", re.IGNORECASE)
@@ -30,7 +33,7 @@ class UnreadSource:
 
     Args:
         content: A link, or the bytes of a file.
-        name: Of where it came from, for messages.
+        name: Of where it came from, or the beginning of the link; for messages.
     """
 
     content: str | bytes
@@ -59,7 +62,7 @@ def fetch_source(text: str) -> UnreadSource:
         PathError: It cannot be read.
     """
     if text.lower().startswith("magnet:"):
-        return UnreadSource(text, "The link")
+        return UnreadSource(text, text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…")
     if _URL.match(text):
         raise PathError(
             "Torrent files are not fetched from the web. "
