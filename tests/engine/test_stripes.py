@@ -12,6 +12,7 @@ from tests.engine.helpers import MemoryListener, MemoryNetwork, MemoryPeerStream
 from tor_control.onion_address import OnionKey
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.core.magnet import parse_magnet
+from torrent_onion.engine.connections import STRIPE_SECONDS
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.session import open_session
@@ -91,6 +92,48 @@ async def test_circuits_to_one_peer(
     assert SlowStream.most_open == expected  # on a slow machine one may be closed for a trial
     assert set(tokens.values()) == {1}, "two circuits with one token"
     assert statistics.downloaded < 1.1 * metainfo.info.total_length
+
+
+class HangingNetwork(SlowNetwork):
+    """One circuit can be had; tor builds on the others without end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hung: list[float] = []
+
+    async def dial(self, host: str, port: int, isolation: str) -> MemoryPeerStream:
+        if not self.dialled:
+            return await super().dial(host, port, isolation)
+        began = trio.current_time()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.hung.append(trio.current_time() - began)
+
+
+async def test_a_circuit_that_hangs_is_not_waited_for(
+    tmp_path: Path, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mock_clock.rate = 30
+    monkeypatch.setattr(SlowStream, "RATE", 100_000.0)
+    content = tmp_path / "seed" / "large.bin"
+    content.parent.mkdir()
+    content.write_bytes(bytes(6 << 20))
+    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    network = HangingNetwork()
+    listener = network.listeners[ONION] = MemoryListener()
+    async with (
+        open_session(dial=network.dial) as seeding,
+        open_session(dial=network.dial) as getting,
+    ):
+        shared = TorrentSpec(metainfo, content.parent, shared_path=content)
+        await seeding.add(shared, listener=listener).wait_complete()
+        torrent = getting.add(TorrentSpec(metainfo, tmp_path / "get", peers=(ONION,)))
+        with trio.fail_after(2000):
+            await torrent.wait_complete()
+        given_up = list(network.hung)
+    assert given_up
+    assert min(given_up) >= STRIPE_SECONDS
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -406,6 +406,24 @@ def test_the_user_s_peers_are_given_all_the_time(pool: PeerPool) -> None:
     assert pool.patience(GOOD) == inf
 
 
+def test_trust_and_failure(pool: PeerPool) -> None:
+    named, told = peers(range(2))
+    pool.add([named], Source.USER)
+    pool.add([told], "tracker:1")
+    assert pool.is_trusted(named)
+    assert not pool.is_trusted(told)
+    assert not pool.is_trusted(GOOD)
+    dial_all(pool, 0.0)
+    pool.failed(named, 1.0)
+    assert pool.has_failed(named)
+    assert not pool.has_failed(told)
+    assert not pool.has_failed(GOOD)
+    pool.connected(told, 1.0)
+    pool.closed(told, 2.0)
+    assert pool.is_trusted(told)
+    assert pool.has_failed(told)
+
+
 def test_more_dials_at_once_are_told_to_a_pool_that_has_no_room(pool: PeerPool) -> None:
     pool.add(peers(range(500)), "tracker:1")
     assert len(dial_all(pool, 0.0)) == 5

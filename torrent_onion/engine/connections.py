@@ -1,9 +1,10 @@
 """The connections of one torrent: dialled, accepted, served until they end.
 
-One circuit for a peer at first; more to onions where they help (stripes.py). A peer outside Tor
-that hangs up on our handshake is spoken to once more in obfuscated words (obfuscation.py), if the
-extra for it is installed. What one peer provokes, be it a bug of ours, ends that connection and no
-other.
+One circuit for a peer at first; more to onions where they help (stripes.py). An onion that takes
+long is dialled once more meanwhile, if we have reason to trust it (second_try.py). A peer outside
+Tor that hangs up on our handshake is spoken to once more in obfuscated words (obfuscation.py), if
+the extra for it is installed. What one peer provokes, be it a bug of ours, ends that connection
+and no other.
 """
 
 import logging
@@ -11,6 +12,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from itertools import count
 
 import trio
@@ -19,6 +21,7 @@ from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.engine.obfuscation import ObfuscatedStream, rc4
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.peer_session import HungUp, converse, shake_hands
+from torrent_onion.engine.second_try import first_to_answer
 from torrent_onion.engine.stripes import DECIDE_SECONDS, Stripes
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.transport import (
@@ -36,6 +39,11 @@ from torrent_onion.protocol.peer_wire import Event, PeerWire
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # how often the pool is asked for candidates whose pause is over
+SECOND_TRY_SECONDS = 15.0
+"""An onion whose service has lost its circuit to our meeting point never comes there, and tor waits
+for its own two minutes; Tor mostly reaches one in 3 to 15 seconds."""
+STRIPE_SECONDS = 30.0
+"""For one more circuit; what takes longer would bring little, and another may."""
 DOUBLE_PAUSE = 60.0  # until a peer that has dialled us is dialled again
 RESERVED_SHARE = 5  # one connection in so many is kept from strangers, for our own dials
 PEER_ID_SIZE = 20  # bytes, BEP 3
@@ -133,7 +141,7 @@ class Connections:
         stream = None
         try:
             with dial.scope:
-                stream = await self._reach(address, self._isolation)
+                stream = await self._reach_candidate(address)
         except OSError as error:
             if is_network_down(error):
                 pool.postponed(address, trio.current_time() + NETWORK_DOWN_PAUSE)
@@ -156,6 +164,27 @@ class Connections:
         else:
             pool.failed(address, now)
 
+    async def _reach_candidate(self, address: PeerAddress) -> PeerStream:
+        """Dial; an onion that takes long once more, by circuits of its own.
+
+        A second try is for those alone whom the user named or who were peers before. With the
+        same token tor would put it onto the circuits that the first one waits for.
+
+        Raises:
+            OSError: It cannot be reached.
+        """
+        pool = self._torrent.pool
+        is_retry = address.is_onion and pool.has_failed(address)
+        first = partial(self._reach, address, new_isolation() if is_retry else self._isolation)
+        if not address.is_onion or not pool.is_trusted(address):
+            return await first()
+
+        async def second() -> PeerStream:
+            self._budget.begin(self)
+            return await self._reach(address, new_isolation())
+
+        return await first_to_answer(first, second, after=SECOND_TRY_SECONDS)
+
     def _obfuscated_if_needed(self, stream: PeerStream, address: PeerAddress) -> PeerStream:
         if not self._torrent.pool.wants_obfuscation(address) or (new_cipher := rc4()) is None:
             return stream
@@ -174,8 +203,9 @@ class Connections:
 
     async def _dial_stripe(self, address: PeerAddress) -> None:
         try:
-            stream = await self._reach(address, new_isolation())
-        except OSError:
+            with trio.fail_after(STRIPE_SECONDS):
+                stream = await self._reach(address, new_isolation())
+        except (OSError, trio.TooSlowError):
             self._stripes.failed(address)
             return
         if await self._serve(stream, address) is not _Outcome.MET:

@@ -198,6 +198,16 @@ class PeerPool:
             return inf
         return HURRIED_SECONDS * 2.0**candidate.failures
 
+    def is_trusted(self, address: PeerAddress) -> bool:
+        """Whether the user named it, or it was a peer of ours before."""
+        candidate = self._candidates.get(address)
+        return candidate is not None and candidate.kind in _TRUSTED
+
+    def has_failed(self, address: PeerAddress) -> bool:
+        """Whether its last dial came to nothing, or its connection ended."""
+        candidate = self._candidates.get(address)
+        return candidate is not None and candidate.failures > 0
+
     def next_to_dial(self, now: float) -> PeerAddress | None:
         """Choose whom to dial now; the caller must say what came of it.
 

@@ -1,0 +1,56 @@
+"""Reach a peer in a second way if the first takes long, and take whichever answers first."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+
+from torrent_onion.engine.transport import PeerStream
+
+Reach = Callable[[], Awaitable[PeerStream]]
+"""Opens one connection; raises OSError."""
+
+
+async def first_to_answer(first: Reach, second: Reach, *, after: float) -> PeerStream:
+    """Open one connection.
+
+    Args:
+        first: Tried at once.
+        second: Tried as well after a while, unless the first has failed by then.
+        after: How many seconds that is.
+
+    Returns:
+        The connection that came first. The other attempt is ended; if it came too, it is closed.
+
+    Raises:
+        OSError: Nobody answered; what the attempt that failed first says.
+
+    Cancelling ends both.
+    """
+    opened: list[PeerStream] = []
+    failures: list[OSError] = []
+    has_ended = trio.Event()
+
+    async def attempt(reach: Reach) -> None:
+        try:
+            opened.append(await reach())
+        except OSError as error:
+            failures.append(error)
+        else:
+            nursery.cancel_scope.cancel()
+        has_ended.set()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attempt, first)
+            with trio.move_on_after(after):
+                await has_ended.wait()
+            if not has_ended.is_set():
+                nursery.start_soon(attempt, second)
+        if not opened:
+            raise failures[0]
+        return opened.pop(0)
+    finally:  # what came second; after a cancel all that came
+        for stream in opened:
+            with trio.CancelScope(shield=True), suppress(trio.BrokenResourceError):
+                await stream.aclose()
