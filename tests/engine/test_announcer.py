@@ -411,7 +411,27 @@ class TestFarewell:
             await trio.sleep(10)
             torrent.numbers = replace(torrent.numbers, done=100, downloaded=100)
             torrent.all_verified.set()
+            left = trio.current_time()
         assert [event for _, event in events(web)] == ["started", "completed", "stopped"]
+        assert trio.current_time() - left == pytest.approx(FAREWELL_SECONDS)
+
+    async def test_a_slow_tracker_hears_both(
+        self, web: MemoryWeb, torrent: FakeTorrent, autojump_clock: Autojump
+    ) -> None:
+        heard: list[str] = []
+
+        def handle(request: Request) -> Answer:
+            heard.append(query(request)["event"])
+            return reply()
+
+        web.sites["t.example", 80] = handle
+        web.dial_seconds = 1.4  # circuit, and perhaps TLS
+        torrent.numbers = replace(torrent.numbers, total=100)
+        async with announcing(make(torrent, web, [[CLEARNET]])):
+            await trio.sleep(10)
+            torrent.numbers = replace(torrent.numbers, done=100, downloaded=100)
+            torrent.all_verified.set()
+        assert heard == ["started", "completed", "stopped"]
 
     async def test_farewells_are_spread_and_go_to_those_who_answered(
         self, web: MemoryWeb, torrent: FakeTorrent, autojump_clock: Autojump

@@ -48,9 +48,10 @@ class MemoryWeb:
     dialled: list[tuple[str, int, str]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     open_connections: int = 0
+    dial_seconds: float = 0.0
 
     async def dial(self, host: str, port: int, isolation: str) -> MemoryPeerStream:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.dial_seconds)
         self.dialled.append((host, port, isolation))
         if (host, port) not in self.sites:
             raise ConnectionRefusedError(f"nobody at {host}")

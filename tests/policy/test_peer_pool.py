@@ -406,7 +406,7 @@ def test_the_user_s_peers_are_given_all_the_time(pool: PeerPool) -> None:
     assert pool.patience(GOOD) == inf
 
 
-def test_trust_and_failure(pool: PeerPool) -> None:
+def test_trust_and_later_dials(pool: PeerPool) -> None:
     named, told = peers(range(2))
     pool.add([named], Source.USER)
     pool.add([told], "tracker:1")
@@ -414,14 +414,16 @@ def test_trust_and_failure(pool: PeerPool) -> None:
     assert not pool.is_trusted(told)
     assert not pool.is_trusted(GOOD)
     dial_all(pool, 0.0)
-    pool.failed(named, 1.0)
-    assert pool.has_failed(named)
-    assert not pool.has_failed(told)
-    assert not pool.has_failed(GOOD)
+    assert not pool.was_dialled_before(told)
     pool.connected(told, 1.0)
     pool.closed(told, 2.0)
     assert pool.is_trusted(told)
-    assert pool.has_failed(told)
+    pool.failed(named, 3.0)
+    pool.add([named], "tracker:1")
+    dial_all(pool, 100.0)
+    assert pool.was_dialled_before(named)
+    assert pool.was_dialled_before(told)
+    assert not pool.was_dialled_before(GOOD)
 
 
 def test_more_dials_at_once_are_told_to_a_pool_that_has_no_room(pool: PeerPool) -> None:

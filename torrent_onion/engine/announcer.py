@@ -49,11 +49,12 @@ MAX_AT_ONCE = 8
 START_SPREAD = 1.0
 """Seconds within which a torrent's first announces go out."""
 FAREWELL_SECONDS = 3.0
-"""For all ``stopped`` announces together; a command has 5 seconds to end."""
+"""For all that is said on leaving together; a command has 5 seconds to end."""
 FAREWELL_SPREAD = 1.0
-"""Seconds within which they go out."""
-LAST_COMPLETED_SECONDS = 1.0
-"""For a ``completed`` on leaving; then comes ``stopped``, whether or not it was answered."""
+"""Seconds within which trackers begin to hear of it."""
+HEAD_START_SECONDS = 1.0
+"""Of a ``completed`` on leaving; then comes ``stopped``, whether or not it was answered. Both go
+through one circuit of tor, so that they arrive in this order."""
 LOOK_SECONDS = 60.0
 """How often we look whether all peers are gone, so that we must ask for others."""
 
@@ -331,9 +332,18 @@ class Announcer:
                     nursery.start_soon(self._farewell, line, announcements)
 
     async def _farewell(self, line: _Line, announcements: Sequence[Announcement]) -> None:
-        await trio.sleep(self._rng.uniform(0, FAREWELL_SPREAD))
-        for announcement in announcements:
-            is_last = announcement.event is AnnounceEvent.STOPPED
-            seconds = FAREWELL_SECONDS if is_last else LAST_COMPLETED_SECONDS
-            with suppress(RemoteError, OSError):
-                await self._ask(line, announcement, self._trackers[announcement.tracker], seconds)
+        await trio.sleep(self._rng.uniform(0, FAREWELL_SPREAD / len(announcements)))
+        async with trio.open_nursery() as nursery:
+            for announcement in announcements:
+                was_heard = trio.Event()
+                nursery.start_soon(self._say_last, line, announcement, was_heard)
+                with trio.move_on_after(HEAD_START_SECONDS):
+                    await was_heard.wait()
+
+    async def _say_last(
+        self, line: _Line, announcement: Announcement, was_heard: trio.Event
+    ) -> None:
+        tracker = self._trackers[announcement.tracker]
+        with suppress(RemoteError, OSError):
+            await self._ask(line, announcement, tracker, FAREWELL_SECONDS)
+        was_heard.set()

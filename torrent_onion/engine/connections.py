@@ -21,7 +21,7 @@ from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.engine.obfuscation import ObfuscatedStream, rc4
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.peer_session import HungUp, converse, shake_hands
-from torrent_onion.engine.second_try import first_to_answer
+from torrent_onion.engine.second_try import Reach, first_to_answer
 from torrent_onion.engine.stripes import DECIDE_SECONDS, Stripes
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.transport import (
@@ -121,7 +121,8 @@ class Connections:
         torrent = self._torrent
         while torrent.wants_peers:
             now = trio.current_time()
-            torrent.pool.set_max_dials(self._max_dials)
+            others = self._dialling - len(self._dials)  # second tries, and more circuits to peers
+            torrent.pool.set_max_dials(max(1, self._max_dials - others))
             while self._has_room and (address := torrent.pool.next_to_dial(now)) is not None:
                 self._budget.begin(self)
                 self._dials[address] = dial = _DialUnderWay(now)
@@ -167,23 +168,28 @@ class Connections:
     async def _reach_candidate(self, address: PeerAddress) -> PeerStream:
         """Dial; an onion that takes long once more, by circuits of its own.
 
-        A second try is for those alone whom the user named or who were peers before. With the
-        same token tor would put it onto the circuits that the first one waits for.
+        A second try is for those alone whom the user named or who were peers before, and only while
+        there is room for a dial more. It has a token of its own, as has every later dial: with the
+        same one tor would put it onto the circuits that the first one waits for.
 
         Raises:
             OSError: It cannot be reached.
         """
         pool = self._torrent.pool
-        is_retry = address.is_onion and pool.has_failed(address)
-        first = partial(self._reach, address, new_isolation() if is_retry else self._isolation)
+        is_later = address.is_onion and pool.was_dialled_before(address)
+        first = partial(self._reach, address, new_isolation() if is_later else self._isolation)
         if not address.is_onion or not pool.is_trusted(address):
             return await first()
+        return await first_to_answer(
+            first, partial(self._begin_second_try, address), after=SECOND_TRY_SECONDS
+        )
 
-        async def second() -> PeerStream:
-            self._budget.begin(self)
-            return await self._reach(address, new_isolation())
-
-        return await first_to_answer(first, second, after=SECOND_TRY_SECONDS)
+    def _begin_second_try(self, address: PeerAddress) -> Reach | None:
+        has_dials = self._dialling < self._max_dials
+        if not (has_dials and self._has_room and self._torrent.wants_peers):
+            return None
+        self._budget.begin(self)
+        return partial(self._reach, address, new_isolation())
 
     def _obfuscated_if_needed(self, stream: PeerStream, address: PeerAddress) -> PeerStream:
         if not self._torrent.pool.wants_obfuscation(address) or (new_cipher := rc4()) is None:

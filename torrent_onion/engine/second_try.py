@@ -11,19 +11,22 @@ Reach = Callable[[], Awaitable[PeerStream]]
 """Opens one connection; raises OSError."""
 
 
-async def first_to_answer(first: Reach, second: Reach, *, after: float) -> PeerStream:
+async def first_to_answer(
+    first: Reach, second: Callable[[], Reach | None], *, after: float
+) -> PeerStream:
     """Open one connection.
 
     Args:
         first: Tried at once.
-        second: Tried as well after a while, unless the first has failed by then.
+        second: Asked after a while for another way, unless the first has failed by then; None if
+            there is to be none.
         after: How many seconds that is.
 
     Returns:
         The connection that came first. The other attempt is ended; if it came too, it is closed.
 
     Raises:
-        OSError: Nobody answered; what the attempt that failed first says.
+        OSError: Nobody answered; what the attempt that failed last says.
 
     Cancelling ends both.
     """
@@ -45,10 +48,10 @@ async def first_to_answer(first: Reach, second: Reach, *, after: float) -> PeerS
             nursery.start_soon(attempt, first)
             with trio.move_on_after(after):
                 await has_ended.wait()
-            if not has_ended.is_set():
-                nursery.start_soon(attempt, second)
+            if not has_ended.is_set() and (other := second()) is not None:
+                nursery.start_soon(attempt, other)
         if not opened:
-            raise failures[0]
+            raise failures[-1]
         return opened.pop(0)
     finally:  # what came second; after a cancel all that came
         for stream in opened:

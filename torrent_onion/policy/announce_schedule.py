@@ -12,7 +12,7 @@ A schedule has one tier of trackers and one info-hash. Rules:
 - Who has nobody to talk to asks again sooner, but not before the tracker's own minimum.
 - ``started`` goes to a tracker once, ``completed`` only to one that knew us incomplete, ``stopped``
   to all that were told that we started, or are just being told. Who leaves with the last byte says
-  both, one after the other.
+  both, one after the other, and a ``completed`` again whose answer has not come.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Each dial builds circuits, and torrents without number would ask without bound of tor and of the
 network. They share evenly: who has more than its share begins no more until some have ended. Beyond
 the bound go only one dial for each torrent, so that none waits for another, one for whom its user
-named, and the further circuits to a peer that is there already, which count but do not ask.
+named, and the further circuits to a peer that is there already, which count but do not ask. What
+counts without asking leaves less for the torrent's candidates.
 """
 
 from collections import Counter

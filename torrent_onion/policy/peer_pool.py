@@ -121,6 +121,7 @@ class _Candidate:
     named_by: tuple[str, ...]
     named_at: int
     state: _State = _State.WAITING
+    dials: int = 0
     failures: int = 0
     not_before: float = -inf
     connected_at: float = 0.0
@@ -203,10 +204,10 @@ class PeerPool:
         candidate = self._candidates.get(address)
         return candidate is not None and candidate.kind in _TRUSTED
 
-    def has_failed(self, address: PeerAddress) -> bool:
-        """Whether its last dial came to nothing, or its connection ended."""
+    def was_dialled_before(self, address: PeerAddress) -> bool:
+        """Whether the dial under way, or the one that came last, was not the first."""
         candidate = self._candidates.get(address)
-        return candidate is not None and candidate.failures > 0
+        return candidate is not None and candidate.dials > 1
 
     def next_to_dial(self, now: float) -> PeerAddress | None:
         """Choose whom to dial now; the caller must say what came of it.
@@ -235,6 +236,7 @@ class PeerPool:
         self._quiet_until = -inf
         chosen = self._best_of(ready[source])
         chosen.state = _State.DIALLING
+        chosen.dials += 1
         self._count += 1
         self._turns[chosen.kind] = self._count
         _remember(self._source_turns, source, self._count)
