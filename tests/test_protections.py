@@ -503,7 +503,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "Timing of start and stop",
         ANNOUNCER,
-        "self._rng.uniform(0, FAREWELL_SPREAD)",
+        "self._rng.uniform(0, FAREWELL_SPREAD / len(announcements))",
         "0",
         "tests/engine/test_announcer.py::TestFarewell",
     ),

@@ -147,6 +147,7 @@ class Unreadable:
 
 
 Reading = GetRequest | Unreadable
+"""What came of one thing that the user named."""
 
 
 def read_requests(sources: Sequence[UnreadSource], options: FetchOptions) -> list[Reading]:
