@@ -64,8 +64,16 @@ def _read(connections: list[socket.socket], size: int) -> None:
 def dial(socks_port: int, host: str, port: int) -> socket.socket:
     """SOCKS5 with user and password (RFC 1928, RFC 1929), the password a new isolation."""
     connection = socket.create_connection(("127.0.0.1", socks_port))
+    try:
+        _ask(connection, host.encode(), port)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _ask(connection: socket.socket, name: bytes, port: int) -> None:
     password = secrets.token_hex(8).encode()
-    name = host.encode()
     connection.sendall(b"\5\1\2")
     _expect(connection, 2)
     connection.sendall(b"\1\1x" + bytes([len(password)]) + password)
@@ -74,7 +82,6 @@ def dial(socks_port: int, host: str, port: int) -> socket.socket:
     reply = _expect(connection, 10)
     if reply[1]:
         raise OSError(f"tor refused: {reply[1]:#x}")
-    return connection
 
 
 def _expect(connection: socket.socket, size: int) -> bytes:
