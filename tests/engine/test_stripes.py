@@ -12,6 +12,7 @@ from tests.engine.helpers import MemoryListener, MemoryNetwork, MemoryPeerStream
 from tor_control.onion_address import OnionKey
 from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.core.magnet import parse_magnet
+from torrent_onion.core.metainfo import Metainfo
 from torrent_onion.engine.connections import STRIPE_SECONDS
 from torrent_onion.engine.creation import create_torrent
 from torrent_onion.engine.peer import Peer
@@ -58,6 +59,14 @@ class SlowNetwork(MemoryNetwork):
         return SlowStream(stream._stream)
 
 
+async def make_large(tmp_path: Path) -> tuple[Path, Metainfo]:
+    """A file of 6 MiB in a folder of its own, and its torrent."""
+    content = tmp_path / "seed" / "large.bin"
+    content.parent.mkdir()
+    content.write_bytes(bytes(6 << 20))
+    return content, (await create_torrent(content, piece_length=PIECE)).metainfo
+
+
 @pytest.mark.parametrize(
     ("address", "circuits", "expected"),
     [(ONION, 4, 4), (ONION, 2, 2), (ONION, 1, 1), (PLAIN, 4, 1)],
@@ -71,10 +80,7 @@ async def test_circuits_to_one_peer(
 ) -> None:
     mock_clock.rate = 30  # threads are real, so the clock cannot jump
     SlowStream.open_now = SlowStream.most_open = 0
-    content = tmp_path / "seed" / "large.bin"
-    content.parent.mkdir()
-    content.write_bytes(bytes(6 << 20))
-    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    content, metainfo = await make_large(tmp_path)
     network = SlowNetwork()
     listener = network.listeners[address] = MemoryListener()
     async with (
@@ -116,10 +122,7 @@ async def test_a_circuit_that_hangs_is_not_waited_for(
 ) -> None:
     mock_clock.rate = 30
     monkeypatch.setattr(SlowStream, "RATE", 100_000.0)
-    content = tmp_path / "seed" / "large.bin"
-    content.parent.mkdir()
-    content.write_bytes(bytes(6 << 20))
-    metainfo = (await create_torrent(content, piece_length=PIECE)).metainfo
+    content, metainfo = await make_large(tmp_path)
     network = HangingNetwork()
     listener = network.listeners[ONION] = MemoryListener()
     async with (
