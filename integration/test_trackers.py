@@ -32,6 +32,8 @@ from torrent_onion.protocol.tracker import ScrapeReply
 PATIENCE = 400.0
 """Seconds for a whole test, a tor of its own included: an announce whose onion never comes to the
 rendezvous takes 90, and the next one by another circuit may as well."""
+ANSWER_SECONDS = 300.0
+"""Seconds of that for all trackers to answer."""
 
 
 @asynccontextmanager
@@ -48,10 +50,11 @@ async def seeding(tor: Tor, metainfo: Metainfo, content: Path) -> AsyncIterator[
 
 async def announced(torrent: Torrent) -> None:
     """Wait until every tracker has answered."""
-    for _ in range(int(PATIENCE * 10)):
+    for _ in range(int(ANSWER_SECONDS * 10)):
         if all(tracker.last_answer for tracker in torrent.statistics().trackers):
             return
         await trio.sleep(0.1)
+    raise AssertionError(f"no answer: {torrent.statistics().trackers}")
 
 
 async def fetch(tor: Tor, source: Metainfo | Magnet, folder: Path, content: Path) -> Torrent:
