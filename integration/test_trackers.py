@@ -29,10 +29,9 @@ from torrent_onion.engine.tracker_client import scrape
 from torrent_onion.protocol.http import parse_url
 from torrent_onion.protocol.tracker import ScrapeReply
 
-PATIENCE = 400.0
-"""Seconds for a whole test, a tor of its own included: an announce whose onion never comes to the
-rendezvous takes 90, and the next one by another circuit may as well."""
-ANSWER_SECONDS = 300.0
+PATIENCE = 180.0
+"""Seconds for a whole test, a tor of its own included."""
+ANSWER_SECONDS = 120.0
 """Seconds of that for all trackers to answer."""
 
 

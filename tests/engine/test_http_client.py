@@ -14,6 +14,7 @@ from tests.engine.helpers import MemoryPeerStream, stream_pair
 from tests.engine.web import Answer, MemoryWeb, Request, Script, never_ending, send_raw, silence
 from tor_control.address_policy import AddressPolicy
 from torrent_onion.engine.http_client import HttpClient, HttpReply
+from torrent_onion.engine.second_try import SECOND_TRY_SECONDS
 from torrent_onion.protocol.http import HttpError, parse_url
 
 HOST = "t.example"
@@ -191,6 +192,27 @@ async def test_a_lost_connection(web: MemoryWeb, client: HttpClient) -> None:
 
     with pytest.raises(HttpError, match="was lost"):
         await fetch(HttpClient(dial))
+
+
+@pytest.mark.parametrize(("host", "tokens"), [(ONION, 2), (HOST, 1)])
+async def test_an_onion_that_hangs_is_reached_by_other_circuits(
+    web: MemoryWeb, autojump_clock: Autojump, host: str, tokens: int
+) -> None:
+    serve(web, Answer(b"body"), host)
+    dialled: list[str] = []
+
+    async def dial(name: str, port: int, isolation: str) -> MemoryPeerStream:
+        dialled.append(isolation)
+        if len(dialled) == 1:
+            await trio.sleep(50)  # tor's own two minutes, or a slow server
+        return await web.dial(name, port, isolation)
+
+    start = trio.current_time()
+    reply = await fetch(HttpClient(dial), f"http://{host}/")
+    assert reply.body == b"body"
+    assert len(set(dialled)) == len(dialled) == tokens
+    waited = SECOND_TRY_SECONDS if tokens == 2 else 50
+    assert trio.current_time() - start == pytest.approx(waited, abs=0.1)
 
 
 class TestRedirects:

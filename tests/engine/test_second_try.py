@@ -13,8 +13,7 @@ from tests.engine.helpers import MemoryPeerStream, stream_pair
 from tor_control.onion_address import OnionKey
 from torrent_onion.core.identity import InfoHashes, PeerAddress
 from torrent_onion.core.magnet import Magnet
-from torrent_onion.engine.connections import SECOND_TRY_SECONDS
-from torrent_onion.engine.second_try import first_to_answer
+from torrent_onion.engine.second_try import SECOND_TRY_SECONDS, first_to_answer
 from torrent_onion.engine.session import open_session
 from torrent_onion.engine.settings import Settings
 from torrent_onion.engine.torrent_spec import TorrentSpec

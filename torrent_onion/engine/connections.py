@@ -21,7 +21,7 @@ from torrent_onion.core.identity import PeerAddress, PeerId
 from torrent_onion.engine.obfuscation import ObfuscatedStream, rc4
 from torrent_onion.engine.peer import Peer
 from torrent_onion.engine.peer_session import HungUp, converse, shake_hands
-from torrent_onion.engine.second_try import Reach, first_to_answer
+from torrent_onion.engine.second_try import SECOND_TRY_SECONDS, Reach, first_to_answer
 from torrent_onion.engine.stripes import DECIDE_SECONDS, Stripes
 from torrent_onion.engine.torrent import Torrent
 from torrent_onion.engine.transport import (
@@ -39,9 +39,6 @@ from torrent_onion.protocol.peer_wire import Event, PeerWire
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0  # how often the pool is asked for candidates whose pause is over
-SECOND_TRY_SECONDS = 15.0
-"""An onion whose service has lost its circuit to our meeting point never comes there, and tor waits
-for its own two minutes; Tor mostly reaches one in 3 to 15 seconds."""
 STRIPE_SECONDS = 30.0
 """For one more circuit; what takes longer would bring little, and another may."""
 DOUBLE_PAUSE = 60.0  # until a peer that has dialled us is dialled again

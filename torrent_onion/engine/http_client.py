@@ -2,6 +2,7 @@
 
 - One request, one connection, one circuit's isolation: nothing is kept alive and there are no
   cookies, so nothing ties one request to another.
+- An onion that takes long is dialled once more meanwhile, by circuits of its own (second_try.py).
 - An exchange is bounded as a whole, in time and in bytes: a deadline for each read would let a
   server that drips keep us for ever.
 - Certificates are verified, those of onion services too: who publishes an https URL means it.
@@ -13,12 +14,13 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import h11
 import trio
 
-from torrent_onion.engine.transport import Buffer, Dial, PeerStream
+from torrent_onion.engine.second_try import SECOND_TRY_SECONDS, first_to_answer
+from torrent_onion.engine.transport import Buffer, Dial, PeerStream, new_isolation
 from torrent_onion.protocol.http import (
     MAX_HEAD,
     HttpError,
@@ -157,8 +159,15 @@ class HttpClient:
             hops += 1
 
     async def _connect(self, url: HttpUrl, isolation: str) -> "_Exchange":
-        stream = _ByteStream(await self._dial(url.host, url.port, isolation))
+        stream = _ByteStream(await self._reach(url, isolation))
         return _Exchange(self._encrypt(stream, url.host) if url.is_encrypted else stream)
+
+    async def _reach(self, url: HttpUrl, isolation: str) -> PeerStream:
+        first = partial(self._dial, url.host, url.port, isolation)
+        if not url.is_onion:
+            return await first()
+        second = partial(self._dial, url.host, url.port, new_isolation())
+        return await first_to_answer(first, lambda: second, after=SECOND_TRY_SECONDS)
 
     def _encrypt(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
         # No server waits for the other side's last word, so neither do we (https_compatible).

@@ -1,4 +1,8 @@
-"""Reach a peer in a second way if the first takes long, and take whichever answers first."""
+"""Reach an onion in a second way if the first takes long, and take whichever answers first.
+
+A service that gives up on its way to our rendezvous point tells nobody, and tor waits for its own
+two minutes.
+"""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -6,6 +10,9 @@ from contextlib import suppress
 import trio
 
 from torrent_onion.engine.transport import PeerStream
+
+SECOND_TRY_SECONDS = 15.0
+"""Until the second try: Tor mostly reaches an onion in 3 to 15 seconds."""
 
 Reach = Callable[[], Awaitable[PeerStream]]
 """Opens one connection; raises OSError."""
